@@ -1,0 +1,245 @@
+"""Which array module owns an array, which device new arrays go to, and moves between them.
+
+CuPy is imported when a GPU is first looked for and never before.  Everything above this
+file gets an array module ``xp`` handed in and doesn't know which one it is.
+"""
+
+import contextlib
+import importlib.util
+import os
+from contextvars import ContextVar
+
+import numpy as np
+
+from gpunet.errors import DeviceError
+
+__all__ = [
+    "Device",
+    "module_of",
+    "is_array",
+    "register_module",
+    "set_device",
+    "device",
+    "current_device",
+    "devices",
+    "to_device",
+    "to_host",
+]
+
+_INSTALL = "pip install 'gpunet[cuda13]' (CUDA 13 driver) or pip install 'gpunet[cuda12]'"
+
+# type of array -> (module that computes with it, function that copies it to a numpy array)
+_MODULES = {np.ndarray: (np, np.asarray)}
+only_numpy = True  # until another module's arrays are made known
+
+
+def register_module(array_type, module, to_host):
+    """Make arrays of a type known.
+
+    Args:
+        array_type: class of the arrays.
+        module: namespace with NumPy's function names that computes with them.
+        to_host: function array -> numpy.ndarray.
+    """
+    global only_numpy
+    _MODULES[array_type] = (module, to_host)
+    only_numpy = False
+
+
+def _lookup(array):
+    found = _MODULES.get(type(array))
+    if found is not None:
+        return found
+    if isinstance(array, (np.ndarray, np.generic)):
+        found = _MODULES[np.ndarray]
+    elif type(array).__module__.partition(".")[0] == "cupy":
+        found = (_cupy(), _cupy().asnumpy)
+    else:
+        return None
+    _MODULES[type(array)] = found
+    return found
+
+
+def module_of(array):
+    """Return the array module that owns an array: numpy, cupy or a registered one.
+
+    Raises:
+        TypeError: not an array.
+    """
+    found = _lookup(array)
+    if found is None:
+        raise TypeError(f"expected an array, got {type(array).__name__}")
+    return found[0]
+
+
+def is_array(value):
+    """Return whether a value is an array (or an array scalar) of a known module."""
+    return _lookup(value) is not None
+
+
+def to_host(array):
+    """Return a numpy array with the same values; copies only from another device."""
+    found = _lookup(array)
+    return np.asarray(array) if found is None else found[1](array)
+
+
+def to_device(array, dtype=None):
+    """Return the array on the current device, as it is where it is there already.
+
+    Args:
+        array: array of any module, or anything that ``numpy.asarray`` takes.
+        dtype: wanted dtype; None keeps it.
+    """
+    xp = current_device().xp
+    found = _lookup(array)
+    if found is None:
+        array = np.asarray(array)
+    elif found[0] is not xp and found[0] is not np:
+        array = found[1](array)
+    return xp.asarray(array, dtype=dtype)
+
+
+class Device:
+    """A place where arrays live.
+
+    Attributes:
+        kind: ``'cpu'`` or ``'gpu'``.
+        index: int, number of the GPU; 0 for the CPU.
+        xp: its array module.
+    """
+
+    __slots__ = ("kind", "index", "xp")
+
+    def __init__(self, kind, index, xp):
+        self.kind, self.index, self.xp = kind, index, xp
+
+    def __repr__(self):
+        return f"<gpunet device {self}>"
+
+    def __str__(self):
+        return self.kind if self.kind == "cpu" else f"gpu:{self.index}"
+
+    def __eq__(self, other):
+        return str(self) == str(other)
+
+    def __hash__(self):
+        return hash(str(self))
+
+
+_CPU = Device("cpu", 0, np)
+_scoped = ContextVar("gpunet_device", default=None)
+_default = None  # resolved at first use, so that importing gpunet never touches a GPU
+
+
+def current_device():
+    """Return the Device that new arrays go to."""
+    scoped = _scoped.get()
+    return scoped if scoped is not None else _default or _resolve_default()
+
+
+def _resolve_default():
+    global _default
+    wanted = os.environ.get("GPUNET_DEVICE", "auto")
+    try:
+        _default = _parse(wanted)
+    except DeviceError as error:
+        raise DeviceError(f"environment variable GPUNET_DEVICE={wanted!r}: {error}") from None
+    _activate(_default)
+    return _default
+
+
+def set_device(name):
+    """Choose the device for everything that follows.
+
+    Weights that were made before stay where they are.
+
+    Args:
+        name: ``'auto'`` (a GPU if one is usable), ``'cpu'``, ``'gpu'``, ``'gpu:1'``, ...
+
+    Returns:
+        The Device.
+
+    Raises:
+        DeviceError: unknown name, or that device can't be used; the text says why.
+    """
+    global _default
+    chosen = _parse(name)
+    _activate(chosen)
+    _default = chosen
+    return chosen
+
+
+@contextlib.contextmanager
+def device(name):
+    """Choose the device inside a ``with`` block, in this thread or task alone.
+
+    Args:
+        name: as for `set_device`.
+    """
+    chosen = _parse(name)
+    token = _scoped.set(chosen)
+    try:
+        with chosen.xp.cuda.Device(chosen.index) if chosen.kind == "gpu" else _nothing:
+            yield chosen
+    finally:
+        _scoped.reset(token)
+
+
+_nothing = contextlib.nullcontext()
+
+
+def devices():
+    """Return the list of usable Devices, the CPU last."""
+    reason, count = _gpu_count()
+    gpus = [] if reason else [Device("gpu", i, _cupy()) for i in range(count)]
+    return [*gpus, _CPU]
+
+
+def _activate(chosen):
+    if chosen.kind == "gpu":
+        chosen.xp.cuda.Device(chosen.index).use()
+
+
+def _parse(name):
+    if isinstance(name, Device):
+        return name
+    kind, colon, number = str(name).strip().lower().partition(":")
+    if kind not in ("auto", "cpu", "gpu", "cuda") or (colon and not number.isdigit()):
+        raise DeviceError(
+            f"device {name!r}: expected 'auto', 'cpu', 'gpu' or 'gpu:<number>'"
+        )
+    if kind == "cpu":
+        return _CPU
+    index = int(number or 0)
+    reason, count = _gpu_count()
+    if reason is None and index >= count:
+        reason = f"this machine has {count} usable GPU(s), numbered from 0"
+    if reason is None:
+        return Device("gpu", index, _cupy())
+    if kind == "auto":
+        return _CPU
+    raise DeviceError(f"device {name!r} can't be used: {reason}")
+
+
+def _gpu_count():
+    """Return (None, number of GPUs) or (why none can be used, 0)."""
+    if importlib.util.find_spec("cupy") is None:
+        return f"CuPy is not installed; {_INSTALL}", 0
+    try:
+        cupy = _cupy()
+        count = cupy.cuda.runtime.getDeviceCount()
+    except Exception as error:  # CuPy raises its own types, and ImportError for a lost library
+        return f"CuPy is there, but no working NVIDIA driver ({_first_line(error)})", 0
+    return (None, count) if count else ("CuPy and a driver are there, but no device", 0)
+
+
+def _first_line(error):
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def _cupy():
+    import cupy
+
+    if cupy.ndarray not in _MODULES:
+        register_module(cupy.ndarray, cupy, cupy.asnumpy)
+    return cupy

@@ -1,0 +1,95 @@
+"""Settings shared by the whole package: default float type, fuzz factor, image layout."""
+
+import os
+
+__all__ = [
+    "floatx",
+    "set_floatx",
+    "epsilon",
+    "set_epsilon",
+    "image_data_format",
+    "set_image_data_format",
+    "fused_enabled",
+    "set_fused",
+]
+
+_FLOATS = ("float16", "float32", "float64")
+_FORMATS = ("channels_last", "channels_first")
+
+_floatx = "float32"
+_epsilon = 1e-7
+_image_data_format = "channels_last"
+_fused = os.environ.get("GPUNET_FUSED", "1") != "0"
+
+
+def floatx():
+    """Return the name of the default float type, ``'float32'`` unless it was set."""
+    return _floatx
+
+
+def set_floatx(floatx):
+    """Set the default float type; layers read it when they are constructed.
+
+    Args:
+        floatx: ``'float16'``, ``'float32'`` or ``'float64'``.
+
+    Raises:
+        ValueError: any other value.
+    """
+    global _floatx
+    name = str(floatx)
+    if name not in _FLOATS:
+        raise ValueError(f"set_floatx: expected one of {', '.join(_FLOATS)}, got {floatx!r}")
+    _floatx = name
+
+
+def epsilon():
+    """Return the fuzz factor that keeps divisions and logarithms finite, 1e-7 unless set."""
+    return _epsilon
+
+
+def set_epsilon(e):
+    """Set the fuzz factor.
+
+    Args:
+        e: float > 0.
+    """
+    global _epsilon
+    e = float(e)
+    if not e > 0:
+        raise ValueError(f"set_epsilon: expected a float > 0, got {e!r}")
+    _epsilon = e
+
+
+def image_data_format():
+    """Return ``'channels_last'`` (the default) or ``'channels_first'``."""
+    return _image_data_format
+
+
+def set_image_data_format(data_format):
+    """Set the layout that image layers assume when none is given.
+
+    Args:
+        data_format: ``'channels_last'`` or ``'channels_first'``.
+    """
+    global _image_data_format
+    if data_format not in _FORMATS:
+        raise ValueError(
+            f"set_image_data_format: expected one of {', '.join(_FORMATS)}, got {data_format!r}"
+        )
+    _image_data_format = str(data_format)
+
+
+def fused_enabled():
+    """Return whether ops may use their fused implementations."""
+    return _fused
+
+
+def set_fused(enabled):
+    """Switch the fused implementations of all ops on or off.
+
+    Args:
+        enabled: bool; False runs the plain array functions, for comparing and debugging.
+    """
+    global _fused
+    _fused = bool(enabled)

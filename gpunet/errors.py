@@ -1,0 +1,39 @@
+"""gpunet's own exceptions; each is also the built-in one that Keras users catch."""
+
+__all__ = [
+    "GpunetError",
+    "DeviceError",
+    "GraphError",
+    "ShapeError",
+    "FileFormatError",
+    "MissingPackageError",
+    "UnknownNameError",
+]
+
+
+class GpunetError(Exception):
+    """Base class of all errors that gpunet raises on purpose."""
+
+
+class DeviceError(GpunetError, ValueError):
+    """A device was asked for that this machine or installation doesn't have."""
+
+
+class GraphError(GpunetError, ValueError):
+    """Inputs and outputs that don't make a model."""
+
+
+class ShapeError(GpunetError, ValueError):
+    """An array or a tensor of the wrong rank or size."""
+
+
+class UnknownNameError(GpunetError, ValueError):
+    """A name or an identifier that nothing is registered under."""
+
+
+class FileFormatError(GpunetError, OSError, ValueError):
+    """A file that isn't what it should be, or is damaged."""
+
+
+class MissingPackageError(GpunetError, ImportError):
+    """An optional package isn't installed; the text says which command installs it."""

@@ -1,0 +1,1 @@
+"""All ops, by family; each file's docstring says what it holds."""

@@ -1,0 +1,240 @@
+"""Tensors: an array plus what the tape and the layers need to know about it."""
+
+import numpy as np
+
+from gpunet import arrays
+from gpunet.errors import ShapeError
+
+__all__ = ["Shape", "Operators", "Symbolic", "Tensor", "convert_to_tensor", "value_of"]
+
+
+class _Size(int):
+    """One entry of a `Shape`; ``.value`` is how TensorFlow 1 scripts read it."""
+
+    __slots__ = ()
+
+    @property
+    def value(self):
+        return int(self)
+
+
+class Shape(tuple):
+    """A shape: a tuple of ints and Nones with the old names of its parts."""
+
+    __slots__ = ()
+
+    def __new__(cls, sizes):
+        return super().__new__(cls, (None if n is None else _Size(n) for n in sizes))
+
+    @property
+    def ndims(self):
+        """int, number of axes."""
+        return len(self)
+
+    rank = ndims
+
+    @property
+    def dims(self):
+        """list of the sizes."""
+        return list(self)
+
+    def as_list(self):
+        """Return the sizes as a list of ints and Nones."""
+        return [None if n is None else int(n) for n in self]
+
+    def is_fully_defined(self):
+        """Return whether no size is None."""
+        return None not in self
+
+    def num_elements(self):
+        """Return the product of the sizes, None if one is unknown."""
+        return None if None in self else int(np.prod(self, dtype=np.int64))
+
+    def __getitem__(self, key):
+        part = super().__getitem__(key)
+        return Shape(part) if isinstance(key, slice) else part
+
+    def __repr__(self):
+        return "(" + ", ".join(map(str, self)) + (",)" if len(self) == 1 else ")")
+
+
+class Operators:
+    """Python's operators on tensors; `gpunet.ops` fills them in."""
+
+    __slots__ = ()
+
+    __array_priority__ = 1000
+
+    def get_shape(self):
+        """Return ``self.shape``; the name that TensorFlow 1 scripts use."""
+        return self.shape
+
+    @property
+    def _keras_shape(self):
+        return tuple(self.shape)
+
+    @property
+    def rank(self):
+        """int, number of axes."""
+        return len(self.shape)
+
+
+class Symbolic(Operators):
+    """Base of tensors without values; calling an op on one builds a graph."""
+
+    __slots__ = ()
+
+
+class Tensor(Operators):
+    """An array on the CPU or the GPU, as layers and losses see it.
+
+    Attributes:
+        array: the numpy or cupy array.
+        tracked: bool, whether an active tape records what is done with it.
+    """
+
+    __slots__ = ("array", "tracked", "_keras_mask", "__weakref__")
+
+    def __init__(self, array, tracked=False):
+        self.array = array
+        self.tracked = tracked
+
+    @property
+    def shape(self):
+        """Shape of the array."""
+        return Shape(self.array.shape)
+
+    @property
+    def ndim(self):
+        """int, number of axes."""
+        return self.array.ndim
+
+    @property
+    def size(self):
+        """int, number of elements."""
+        return self.array.size
+
+    @property
+    def dtype(self):
+        """numpy.dtype of the elements; compares equal to its name."""
+        return self.array.dtype
+
+    @property
+    def device(self):
+        """str, ``'cpu'`` or ``'gpu:<n>'``."""
+        place = getattr(self.array, "device", "cpu")
+        return f"gpu:{place.id}" if hasattr(place, "id") else "cpu"
+
+    def numpy(self):
+        """Return the values as a numpy array; waits for the GPU where there is one."""
+        return np.array(arrays.to_host(self.array))
+
+    def item(self):
+        """Return the value of a tensor with one element as a Python number."""
+        return arrays.to_host(self.array).item()
+
+    def tolist(self):
+        """Return the values as nested lists."""
+        return arrays.to_host(self.array).tolist()
+
+    def __array__(self, dtype=None, copy=None):
+        values = arrays.to_host(self.array)
+        if dtype is not None and values.dtype != dtype:
+            return values.astype(dtype)
+        return values.copy() if copy else values
+
+    def __float__(self):
+        return float(self.item())
+
+    def __int__(self):
+        return int(self.item())
+
+    def __index__(self):
+        if self.array.dtype.kind not in "iu" or self.array.ndim:
+            raise TypeError(
+                f"only an integer tensor without axes can be an index, got {self!r}"
+            )
+        return int(self)
+
+    def __bool__(self):
+        return bool(self.item())
+
+    def __len__(self):
+        if not self.array.ndim:
+            raise TypeError("a tensor without axes has no length")
+        return len(self.array)
+
+    def __iter__(self):
+        if not self.array.ndim:
+            raise TypeError("a tensor without axes can't be iterated over")
+        return (self[i] for i in range(len(self.array)))
+
+    def __hash__(self):
+        return id(self)
+
+    def __repr__(self):
+        return f"<{type(self).__name__} {self.shape} {self.dtype}: {arrays.to_host(self.array)}>"
+
+    def __format__(self, spec):
+        return format(self.item(), spec) if spec else str(self)
+
+    def __copy__(self):
+        return Tensor(self.array)
+
+    def __deepcopy__(self, memo):
+        return Tensor(self.array.copy())
+
+
+def value_of(x):
+    """Return the array inside a tensor; anything else as it is."""
+    return x.array if isinstance(x, Tensor) else x
+
+
+def convert_to_tensor(value, dtype=None):
+    """Make a Tensor on the current device.
+
+    Args:
+        value: array, nested lists, number or tensor.
+        dtype: name or numpy dtype; None keeps an array's own, and makes Python floats
+            of the default float type and Python ints int32.
+
+    Returns:
+        Tensor; the argument itself if it is one of that dtype already.
+
+    Raises:
+        TypeError: a value that no numeric array can be made of.
+    """
+    if isinstance(value, Tensor):
+        if dtype is None or value.array.dtype == dtype:
+            return value
+        return Tensor(value.array.astype(dtype))
+    if isinstance(value, Symbolic):
+        return value
+    return Tensor(as_array(value, dtype))
+
+
+def as_array(value, dtype=None):
+    """Return a value as an array of the current device; see `convert_to_tensor`."""
+    from gpunet.config import floatx
+
+    if not arrays.is_array(value):
+        value = _from_python(value, dtype)
+        if dtype is None:
+            dtype = {"f": floatx(), "i": "int32"}.get(value.dtype.kind)
+    if value.dtype.kind not in "fiub":
+        raise TypeError(f"expected numbers, got an array of dtype {value.dtype}")
+    return arrays.to_device(value, dtype)
+
+
+def _from_python(value, dtype):
+    if hasattr(value, "__dlpack__") and not isinstance(value, (Tensor, Symbolic)):
+        return arrays.current_device().xp.from_dlpack(value)
+    try:
+        made = np.asarray(value)
+    except ValueError as error:  # nested lists of unequal lengths
+        raise ShapeError(f"no array can be made of {type(value).__name__}: {error}") from None
+    if made.dtype.kind not in "fiub":
+        raise TypeError(
+            f"expected numbers, got {type(value).__name__} ({str(value)[:60]!r})"
+        )
+    return made
