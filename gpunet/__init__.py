@@ -1,0 +1,61 @@
+"""Classic Keras on CuPy and NumPy."""
+
+__version__ = "0.1.0"
+
+from gpunet import (
+    activations,
+    backend,
+    callbacks,
+    config,
+    constraints,
+    datasets,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    ops,
+    optimizers,
+    regularizers,
+    utils,
+)
+from gpunet.arrays import current_device, device, devices, set_device
+from gpunet.autodiff import GradientTape, custom_gradient
+from gpunet.errors import GpunetError
+from gpunet.layers import Input
+from gpunet.models import Model, Sequential
+from gpunet.tensor import Tensor, convert_to_tensor
+from gpunet.utils import set_random_seed
+from gpunet.variables import Variable
+
+__all__ = [
+    "GpunetError",
+    "GradientTape",
+    "Input",
+    "Model",
+    "Sequential",
+    "Tensor",
+    "Variable",
+    "activations",
+    "backend",
+    "callbacks",
+    "config",
+    "constraints",
+    "convert_to_tensor",
+    "current_device",
+    "custom_gradient",
+    "datasets",
+    "device",
+    "devices",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "ops",
+    "optimizers",
+    "regularizers",
+    "set_device",
+    "set_random_seed",
+    "utils",
+]

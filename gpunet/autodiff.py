@@ -17,6 +17,7 @@ import numpy as np
 
 from gpunet import arrays, config
 from gpunet.errors import ShapeError
+from gpunet.nest import flatten, pack
 from gpunet.tensor import Operators, Symbolic, Tensor, as_array, value_of
 
 __all__ = [
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 _NUMPY1 = int(np.__version__.partition(".")[0]) < 2
-_PLAIN = (np.ndarray, float, int, bool, type(None))
+_NUMBERS = (float, int, bool, type(None))
 
 # The innermost active tape of this thread or task.
 _active = ContextVar("gpunet_tape", default=None)
@@ -101,17 +102,22 @@ class Op:
             args, options = self._bind(args, options)
         values = []
         tracked = False
+        numbers = True
         for a in args:
             if isinstance(a, Tensor):
                 values.append(a.array)
+                numbers = False
                 if a.tracked:
                     tracked = True
-            elif isinstance(a, _PLAIN):
-                values.append(a)
+            elif isinstance(a, _NUMBERS):
+                values.append(float(a) if type(a) is np.float64 else a)
             elif isinstance(a, Symbolic):
                 return Op.on_symbolic(self, args, options)
             else:
-                values.append(as_array(a))
+                values.append(a if type(a) is np.ndarray else as_array(a))
+                numbers = False
+        if numbers:
+            _place_first(values)
         if self.promote is not None:
             _promote(values, self.promote)
         if arrays.only_numpy:
@@ -196,7 +202,9 @@ class Op:
     def pull_taped(self, entry, gy, needs):
         """Return gradients as Tensors whose computation is itself recorded."""
         _, args, _, _, _, options = entry
-        inputs = [Tensor(a) if arrays.is_array(a) else a for a in args]
+        inputs = [
+            Tensor(a) if arrays.is_array(a) and not isinstance(a, _NUMBERS) else a for a in args
+        ]
         _, saved = self.forward(taped, *inputs, **options)
         return self.pull(taped, saved, gy, needs)
 
@@ -219,6 +227,16 @@ def differentiable(function=None, *, promote=None, infer=None):
     if function is None:
         return lambda f: Op(f, promote, infer)
     return Op(function, promote, infer)
+
+
+def _place_first(values):
+    """Make an array of the first of several Python numbers, so that a device runs the op."""
+    for i, v in enumerate(values):
+        if v is not None:
+            real = any(isinstance(w, float) for w in values)
+            dtype = config.floatx() if real else "bool" if isinstance(v, bool) else "int32"
+            values[i] = arrays.current_device().xp.full((), v, dtype)
+            return
 
 
 def _promote(values, first):
@@ -474,9 +492,7 @@ class GradientTape:
         made = {id(o) for e in self._tape.entries for o in _outputs(e)}
         return tuple(a for k, a in used.items() if a.tracked and k not in made)
 
-    def gradient(
-        self, target, sources, output_gradients=None, unconnected_gradients="none"
-    ):
+    def gradient(self, target, sources, output_gradients=None, unconnected_gradients="none"):
         """Return the gradient of a target's sum with respect to each source.
 
         Args:
@@ -500,8 +516,8 @@ class GradientTape:
             )
         if self._running and not self.persistent:
             self._stop()
-        targets = _flatten(target)
-        flat = _flatten(sources)
+        targets = flatten(target)
+        flat = flatten(sources)
         kept = self._kept(flat)
         seeds = _seeds(targets, output_gradients)
         if self.persistent:
@@ -523,7 +539,7 @@ class GradientTape:
             if g is None and wanted == "zero":
                 g = value_of(s) * 0
             result.append(None if g is None else g if isinstance(g, Tensor) else Tensor(g))
-        return _pack(sources, iter(result))
+        return pack(sources, result)
 
     def _kept(self, flat):
         for s in flat:
@@ -567,7 +583,7 @@ def _outputs(entry):
 
 
 def _seeds(targets, output_gradients):
-    given = [None] * len(targets) if output_gradients is None else _flatten(output_gradients)
+    given = [None] * len(targets) if output_gradients is None else flatten(output_gradients)
     if len(given) != len(targets):
         raise ValueError(
             f"output_gradients: expected {len(targets)}, one for each target, got {len(given)}"
@@ -585,22 +601,6 @@ def _seeds(targets, output_gradients):
             raise ShapeError(f"output_gradients: expected shape {t.shape}, got {g.shape}")
         seeds[id(t)] = seeds[id(t)] + g if id(t) in seeds else g
     return seeds
-
-
-def _flatten(nest):
-    if isinstance(nest, dict):
-        return [x for part in nest.values() for x in _flatten(part)]
-    if isinstance(nest, (list, tuple)):
-        return [x for part in nest for x in _flatten(part)]
-    return [nest]
-
-
-def _pack(like, flat):
-    if isinstance(like, dict):
-        return {k: _pack(part, flat) for k, part in like.items()}
-    if isinstance(like, (list, tuple)):
-        return type(like)([_pack(part, flat) for part in like])
-    return next(flat)
 
 
 # -- gradients of the user's own ------------------------------------------------------------

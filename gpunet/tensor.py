@@ -93,7 +93,7 @@ class Tensor(Operators):
         tracked: bool, whether an active tape records what is done with it.
     """
 
-    __slots__ = ("array", "tracked", "_keras_mask", "__weakref__")
+    __slots__ = ("array", "tracked", "_keras_mask", "_keras_logits", "__weakref__")
 
     def __init__(self, array, tracked=False):
         self.array = array

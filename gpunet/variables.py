@@ -13,7 +13,7 @@ from gpunet import arrays
 from gpunet.errors import ShapeError
 from gpunet.tensor import Shape, Tensor, value_of
 
-__all__ = ["Variable", "allocate", "runs"]
+__all__ = ["Variable", "allocate", "runs", "viewing"]
 
 # Start of every variable in a flat buffer: a multiple of 64 bytes, as BLAS and GPUs like it.
 _ALIGN = 64
@@ -198,6 +198,26 @@ def allocate(variables, fill=True):
                 view[...] = device.xp.asarray(values, dtype=dtype)
             v.array = view
             v._initial = None
+
+
+def viewing(array, like, name):
+    """Return an untrainable Variable whose storage is the given array, not a copy of it.
+
+    Args:
+        array: array of any module.
+        like: Variable on the same device.
+        name: str.
+    """
+    dtype = np.dtype(str(array.dtype))
+    variable = Variable(_no_values, array.shape, dtype, name, trainable=False)
+    variable._device = like._device
+    variable.array = array
+    variable._initial = None
+    return variable
+
+
+def _no_values(shape, dtype):
+    raise AssertionError("a view has its values already")
 
 
 def _aligned(n, dtype):

@@ -1,0 +1,3 @@
+"""Benchmarks: ``python -m benchmarks`` prints tables and can write JSON."""
+
+__all__ = []

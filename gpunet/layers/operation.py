@@ -1,0 +1,95 @@
+"""Ops called on symbolic tensors: each call becomes a layer of its own in the graph."""
+
+import functools
+
+import numpy as np
+
+from gpunet import registry
+from gpunet.autodiff import Op
+from gpunet.context import tracing
+from gpunet.graph import SymbolicTensor
+from gpunet.layers.base import Layer
+
+__all__ = ["OpLayer"]
+
+
+@registry.layers.register()
+class OpLayer(Layer):
+    """A layer that applies one op.
+
+    Args:
+        op: the Op.
+        options: dict of its options.
+    """
+
+    built = True
+
+    def __init__(self, op, options, name=None, **kwargs):
+        super().__init__(name=name or None, **kwargs)
+        self.op = op
+        self.options = options
+
+    def call(self, *args):
+        return self.op(*args, **self.options)
+
+    def _infer(self, args, kwargs):
+        return infer(self.op, args, self.options)
+
+    def _trace(self, args, kwargs):
+        return infer(self.op, args, self.options)
+
+    def _to_tensors(self, inputs):
+        return inputs
+
+
+def infer(op, args, options):
+    """Return what an op gives on symbolic tensors: shape and dtype, no values.
+
+    Args:
+        op: Op.
+        args: tuple of symbolic tensors, tensors and Python numbers.
+        options: dict of the op's options.
+
+    Returns:
+        SymbolicTensor, or a tuple of them for an op with several results.
+    """
+    if op.infer is None:
+        raise TypeError(f"op {op.name!r} can't be used on symbolic tensors; put it in a Lambda layer")
+    shapes = [tuple(getattr(a, "shape", ())) for a in args]
+    shape = op.infer(*shapes, **options)
+    dtypes = _dtypes(op, args, shapes, options)
+    if isinstance(shape, list):
+        return tuple(SymbolicTensor(s, d) for s, d in zip(shape, dtypes, strict=True))
+    return SymbolicTensor(shape, dtypes)
+
+
+def _dtypes(op, args, shapes, options):
+    kinds = tuple(
+        str(a.dtype) if hasattr(a, "dtype") else a if isinstance(a, (int, float)) else None
+        for a in args
+    )
+    try:
+        return _run_for_dtype(op, kinds, tuple(shapes), tuple(sorted(options.items())))
+    except TypeError:  # an option that can't be hashed
+        return _run_for_dtype.__wrapped__(op, kinds, tuple(shapes), tuple(options.items()))
+
+
+@functools.lru_cache(maxsize=4096)
+def _run_for_dtype(op, kinds, shapes, options):
+    """Run the op on zeros, free sizes being 1, and look at the dtype of the result."""
+    values = [
+        np.zeros([1 if n is None else n for n in shape], kind) if isinstance(kind, str) else kind
+        for kind, shape in zip(kinds, shapes, strict=True)
+    ]
+    with np.errstate(all="ignore"):
+        y = op(*values, **dict(options))
+    return tuple(t.dtype for t in y) if isinstance(y, tuple) else y.dtype
+
+
+def _on_symbolic(op, args, options):
+    if tracing():
+        return infer(op, args, options)
+    return OpLayer(op, options, name=None)(*args)
+
+
+Op.on_symbolic = staticmethod(_on_symbolic)

@@ -1,0 +1,1 @@
+"""Models to files and back: config as JSON, arrays as HDF5."""

@@ -1,0 +1,204 @@
+"""Graphs to config dicts and back, in the form that Keras 2 writes."""
+
+from gpunet import registry
+from gpunet.errors import FileFormatError
+from gpunet.graph import SymbolicTensor
+from gpunet.nest import flatten, map_nest
+
+__all__ = ["graph_config", "graph_from_config", "layer_config", "layer_from_config"]
+
+
+def class_name(layer):
+    """Return the class name that a config carries for a layer."""
+    name = registry.get_registered_name(type(layer))
+    return "Functional" if name == "Model" and layer._graph is not None else name
+
+
+def layer_config(layer):
+    """Return ``{"class_name", "config"}`` of a layer."""
+    return {"class_name": class_name(layer), "config": layer.get_config()}
+
+
+def layer_from_config(entry, custom_objects=None):
+    """Make a layer from what `layer_config` returned, or any Keras wrote."""
+    if not isinstance(entry, dict) or "class_name" not in entry:
+        raise FileFormatError(f"layer config: expected a dict with 'class_name', got {entry!r}")
+    if entry["class_name"] == "Model":  # classic Keras's name of a functional model
+        entry = {**entry, "class_name": "Functional"}
+    layer = registry.layers.deserialize(entry, custom_objects)
+    name = entry.get("name")
+    if name and layer.name != name:
+        layer._name = name
+    return layer
+
+
+def graph_config(model):
+    """Return the config of a functional model.
+
+    Tensors are written as (layer name, node, index), nodes being counted among those of this
+    model; a nested model's node 0 is the model itself.
+    """
+    graph = model._graph
+    inside = set(graph.nodes)
+    numbers = {}
+    for layer in graph.layers:
+        first = 1 if getattr(layer, "_graph", None) is not None else 0
+        kept = [node for node in layer._inbound_nodes if node in inside]
+        numbers.update((node, n) for n, node in enumerate(kept, first))
+
+    def place(t):
+        return [t.node.layer.name, numbers[t.node], t.tensor_index]
+
+    def ends(nest):
+        single = isinstance(nest, SymbolicTensor)
+        return [place(nest)] if single else map_nest(place, nest)
+
+    layers = []
+    for layer in graph.layers:
+        calls = [_call(node, place) for node in layer._inbound_nodes if node in inside]
+        entry = layer_config(layer)
+        entry["name"] = layer.name
+        entry["inbound_nodes"] = [c for c in calls if c]
+        layers.append(entry)
+    return {
+        "name": model.name,
+        "trainable": model._trainable,
+        "layers": layers,
+        "input_layers": ends(model._input_nest),
+        "output_layers": ends(model._output_nest),
+    }
+
+
+def _call(node, place):
+    """Return one call: a list of [layer, node, tensor, kwargs], the kwargs with the first."""
+    kwargs = map_nest(lambda v: place(v) if isinstance(v, SymbolicTensor) else v, node.kwargs)
+    if len(node.args) > 1:
+        names = _argument_names(node.layer)
+        kwargs = {**dict(zip(names[1:], map_nest(
+            lambda v: place(v) if isinstance(v, SymbolicTensor) else v, list(node.args[1:])
+        ), strict=False)), **kwargs}
+    if isinstance(node.first, dict):
+        return {k: [*place(t), kwargs] for k, t in node.first.items()}
+    tensors = flatten(node.first) if node.args else []
+    return [[*place(t), kwargs if i == 0 else {}] for i, t in enumerate(tensors)]
+
+
+def _argument_names(layer):
+    import inspect
+
+    return list(inspect.signature(layer.call).parameters)
+
+
+def graph_from_config(config, custom_objects=None):
+    """Build the graph again.
+
+    Args:
+        config: dict as from `graph_config`, or as Keras 2 and Keras 3 write it.
+        custom_objects: dict name -> class or function.
+
+    Returns:
+        (inputs, outputs), nested symbolic tensors.
+
+    Raises:
+        FileFormatError: a config that refers to tensors that nothing makes.
+    """
+    layers, waiting = {}, []
+    for entry in config["layers"]:
+        layer = layer_from_config(entry, custom_objects)
+        layers[layer.name] = layer
+        first = 1 if getattr(layer, "_graph", None) is not None else 0
+        for number, call in enumerate(entry.get("inbound_nodes") or [], first):
+            waiting.append((layer, number, call))
+    made = {}
+    for layer in layers.values():
+        for node in layer._inbound_nodes:  # InputLayers have theirs already
+            made.update(((layer.name, node.index, i), t) for i, t in enumerate(node.outputs))
+
+    def find(place):
+        key = (place[0], int(place[1]), int(place[2]))
+        if key not in made and key[0] in layers and (key[0], key[1] + 1, key[2]) in made:
+            key = (key[0], key[1] + 1, key[2])  # Keras 3 counts a nested model's calls from 0
+        return made.get(key)
+
+    while waiting:
+        left = []
+        for layer, number, call in waiting:
+            args, kwargs, complete = _read_call(call, find)
+            if not complete:
+                left.append((layer, number, call))
+                continue
+            y = layer(*args, **kwargs)
+            made.update(((layer.name, number, i), t) for i, t in enumerate(flatten(y)))
+        if len(left) == len(waiting):
+            names = sorted({layer.name for layer, _, _ in left})
+            raise FileFormatError(
+                f"model config {config.get('name')!r}: the inputs of the layers {names} are "
+                "made by no layer of the model"
+            )
+        waiting = left
+
+    def ends(key):
+        nest = config[key]
+        if _is_place(nest):
+            nest = [nest]
+        if isinstance(nest, dict):
+            return {k: _end(v, find, key) for k, v in nest.items()}
+        tensors = [_end(place, find, key) for place in nest]
+        return tensors[0] if len(tensors) == 1 else tensors
+
+    return ends("input_layers"), ends("output_layers")
+
+
+def _end(place, find, key):
+    tensor = find(place)
+    if tensor is None:
+        raise FileFormatError(f"model config: {key} names the tensor {place}, which nothing makes")
+    return tensor
+
+
+def _is_place(value):
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) in (3, 4)
+        and isinstance(value[0], str)
+        and all(isinstance(n, int) for n in value[1:3])
+    )
+
+
+def _read_call(call, find):
+    """Return (args, kwargs, whether all tensors are there already) of one call."""
+    complete = True
+    if isinstance(call, dict) and "args" in call:  # Keras 3
+        def read(nest):
+            nonlocal complete
+            if isinstance(nest, dict) and nest.get("class_name") == "__keras_tensor__":
+                t = find(nest["config"]["keras_history"])
+                complete = complete and t is not None
+                return t
+            if isinstance(nest, dict):
+                return {k: read(v) for k, v in nest.items()}
+            if isinstance(nest, list):
+                return [read(v) for v in nest]
+            return nest
+
+        kwargs = {k: v for k, v in read(call.get("kwargs", {})).items() if v is not None}
+        return tuple(read(call["args"])), kwargs, complete
+
+    def tensor(value):
+        nonlocal complete
+        if not _is_place(value):
+            return [tensor(v) for v in value] if isinstance(value, list) else value
+        t = find(value)
+        complete = complete and t is not None
+        return t
+
+    if isinstance(call, dict):
+        places = list(call.values())
+    else:
+        places = [call] if _is_place(call) else call
+    kwargs = next((p[3] for p in places if len(p) > 3 and p[3]), {})
+    kwargs = {k: tensor(v) for k, v in kwargs.items()}
+    tensors = [tensor(p) for p in places]
+    if isinstance(call, dict):
+        return (dict(zip(call, tensors, strict=True)),), kwargs, complete
+    return (tensors[0] if len(tensors) == 1 else tensors,), kwargs, complete

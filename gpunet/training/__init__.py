@@ -1,0 +1,1 @@
+"""Feeding data, the training step, the loop around it, and what watches it."""

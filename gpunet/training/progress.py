@@ -1,0 +1,101 @@
+"""Progress for people: a bar at a terminal, plain lines in a log."""
+
+import sys
+import time
+
+from tqdm import tqdm
+
+from gpunet.training.callbacks import Callback
+
+__all__ = ["Progress", "result_line"]
+
+
+def result_line(steps, seconds, logs, per_step=True):
+    """Return the line that closes an epoch.
+
+    Args:
+        steps: int, batches done.
+        seconds: float, time they took.
+        logs: dict name -> number.
+        per_step: bool, say how long a batch took.
+    """
+    parts = [f"{steps}/{steps}", _duration(seconds)]
+    if per_step:
+        parts[-1] += f" {_step_time(seconds / max(steps, 1))}/step"
+    parts += [f"{name}: {_value(value)}" for name, value in logs.items()]
+    return " - ".join(parts)
+
+
+def _duration(seconds):
+    if seconds >= 3600:
+        return f"{int(seconds) // 3600}:{int(seconds) % 3600 // 60:02d}:{int(seconds) % 60:02d}"
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}" if seconds > 60 else f"{seconds:.0f}s"
+
+
+def _step_time(seconds):
+    if seconds >= 1 or seconds == 0:
+        return f"{seconds:.0f}s"
+    return f"{seconds * 1e3:.0f}ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f}us"
+
+
+def _value(value):
+    try:
+        return f"{value:.4f}" if abs(value) > 1e-3 or value == 0 else f"{value:.4e}"
+    except TypeError:  # a metric that isn't one number
+        return str(value)
+
+
+class Progress(Callback):
+    """Shows an epoch, an evaluation or a prediction as it goes.
+
+    Args:
+        verbose: 0 nothing, 1 a bar at a terminal (one line for each epoch elsewhere), 2 one
+            line for each epoch.
+        mode: ``'train'``, ``'test'`` or ``'predict'``.
+        steps: int, number of batches, or None.
+        epochs: int, for the heading of each epoch.
+        logs: function that returns the current means; called for the bar a few times a second.
+    """
+
+    def __init__(self, verbose, mode, steps, epochs=1, logs=dict):
+        self.verbose, self.mode, self.steps, self.epochs = verbose, mode, steps, epochs
+        self.read = logs
+        self.bar = None
+
+    def begin(self, epoch=0):
+        """Start an epoch."""
+        self.start = time.perf_counter()
+        self.done = 0
+        if self.mode == "train" and self.verbose:
+            print(f"Epoch {epoch + 1}/{self.epochs}", flush=True)
+        if self.verbose == 1 and sys.stdout.isatty():
+            self.bar = tqdm(
+                total=self.steps, unit="step", leave=False, dynamic_ncols=True, file=sys.stdout
+            )
+            self.shown = self.start
+
+    def step(self):
+        """Count one batch; true for any verbosity, so keep it cheap."""
+        self.done += 1
+        if self.bar is None:
+            return
+        now = time.perf_counter()
+        if now - self.shown >= 0.2:  # reading logs waits for the device
+            self.shown = now
+            self.bar.set_postfix_str(
+                ", ".join(f"{k}={_value(v)}" for k, v in self.read().items()), refresh=False
+            )
+            self.bar.update(self.done - self.bar.n)
+
+    def end(self, logs):
+        """Close the bar and print the line of results."""
+        self.close()
+        if self.verbose:
+            seconds = time.perf_counter() - self.start
+            print(result_line(self.done, seconds, logs, per_step=self.verbose == 1), flush=True)
+
+    def close(self):
+        """Take the bar away, if one is shown."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None

@@ -1,0 +1,110 @@
+"""Small helpers for scripts."""
+
+import random as _python_random
+
+import numpy as np
+
+from gpunet import registry
+from gpunet.ops import random as _random
+from gpunet.registry import (
+    CustomObjectScope,
+    custom_object_scope,
+    get_custom_objects,
+    get_registered_name,
+    get_registered_object,
+    register_keras_serializable,
+)
+
+__all__ = [
+    "to_categorical",
+    "normalize",
+    "set_random_seed",
+    "CustomObjectScope",
+    "custom_object_scope",
+    "get_custom_objects",
+    "get_registered_name",
+    "get_registered_object",
+    "register_keras_serializable",
+    "serialize_keras_object",
+    "deserialize_keras_object",
+]
+
+
+def set_random_seed(seed):
+    """Seed Python, NumPy and gpunet, so that a run can be repeated bit for bit.
+
+    Args:
+        seed: int from 0 to 2**32 - 1.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
+        raise ValueError(f"set_random_seed: expected an int from 0 to 2**32 - 1, got {seed!r}")
+    _python_random.seed(int(seed))
+    np.random.seed(int(seed))
+    _random.set_seed(int(seed))
+
+
+def to_categorical(y, num_classes=None, dtype="float32"):
+    """Return classes as one-hot rows.
+
+    Args:
+        y: integers from 0, any shape; a last axis of size 1 is dropped.
+        num_classes: int; the largest class + 1 by default.
+        dtype: name of the result's dtype.
+
+    Returns:
+        numpy array ``(*y.shape, num_classes)``.
+
+    Raises:
+        ValueError: classes outside of 0 .. num_classes - 1, or none at all.
+    """
+    y = np.asarray(y)
+    if y.dtype.kind == "f" and not np.array_equal(y, np.floor(y)):
+        raise ValueError("to_categorical: expected whole numbers as classes")
+    y = y.astype("int64")
+    shape = y.shape[:-1] if y.ndim > 1 and y.shape[-1] == 1 else y.shape
+    flat = y.reshape(-1)
+    if num_classes is None:
+        if not flat.size:
+            raise ValueError("to_categorical: num_classes is needed for an empty array")
+        num_classes = int(flat.max()) + 1
+    if flat.size and (flat.min() < 0 or flat.max() >= num_classes):
+        raise ValueError(
+            f"to_categorical: expected classes from 0 to {num_classes - 1}, "
+            f"got {flat.min()} to {flat.max()}"
+        )
+    rows = np.zeros((flat.size, num_classes), dtype)
+    rows[np.arange(flat.size), flat] = 1
+    return rows.reshape(*shape, num_classes)
+
+
+def normalize(x, axis=-1, order=2):
+    """Return an array with vectors along an axis scaled to norm 1; zero vectors stay.
+
+    Args:
+        x: numpy array.
+        axis: int.
+        order: order of the norm.
+    """
+    norm = np.atleast_1d(np.linalg.norm(x, order, axis))
+    norm[norm == 0] = 1
+    return x / np.expand_dims(norm, axis)
+
+
+def serialize_keras_object(instance):
+    """Return the name of a function, or ``{"class_name", "config"}`` of an object."""
+    return registry.Registry("object").serialize(instance)
+
+
+def deserialize_keras_object(identifier, module_objects=None, custom_objects=None,
+                             printable_module_name="object"):
+    """Make an object from what `serialize_keras_object` returned.
+
+    Args:
+        identifier: name or config dict.
+        module_objects: dict of what may be meant, besides custom objects.
+        custom_objects: dict name -> class or function.
+        printable_module_name: str for error texts.
+    """
+    table = registry.Registry(printable_module_name)
+    table.table.update(module_objects or {})
+    return table.deserialize(identifier, custom_objects)
