@@ -2,7 +2,7 @@
 
 from gpunet import ops, registry
 from gpunet.errors import ShapeError
-from gpunet.tensor import convert_to_tensor
+from gpunet.tensor import Tensor, convert_to_tensor
 
 __all__ = [
     "elu",
@@ -29,7 +29,7 @@ _register = registry.activations.register
 
 def _with_logits(y, x):
     """Let a cross-entropy that gets ``y`` start from ``x``, as Keras does: no overflow."""
-    if hasattr(type(y), "_keras_logits"):
+    if isinstance(y, Tensor):
         y._keras_logits = x
     return y
 

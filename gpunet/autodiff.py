@@ -129,7 +129,7 @@ class Op:
             y, saved, pull = self._fused(xp, values, options)
         else:
             y, saved = self.forward(xp, *values, **options)
-        if _NUMPY1:
+        if _NUMPY1 and "dtype" not in options:
             y = _keep_float(y, values)
         out = Tensor(y) if type(y) is not tuple else tuple([Tensor(v) for v in y])
         if tracked and pull is not None:

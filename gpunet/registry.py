@@ -105,6 +105,7 @@ class Registry:
     def __init__(self, kind):
         self.kind = kind
         self.table = {}
+        self.neutral = {}
 
     def register(self, *names):
         """Decorator: add a class or function under its own name and the given aliases."""
@@ -194,6 +195,8 @@ class Registry:
         cls = self.find(name, custom_objects)
         if not inspect.isclass(cls):
             return cls
+        if isinstance(inner, dict):
+            inner = {k: v for k, v in inner.items() if not (k in self.neutral and v == self.neutral[k])}
         return from_config(cls, inner, custom_objects)
 
 
@@ -210,6 +213,7 @@ activations = Registry("activation")
 constraints = Registry("constraint")
 initializers = Registry("initializer")
 layers = Registry("layer")
+layers.neutral.update(optional=False)
 losses = Registry("loss")
 metrics = Registry("metric")
 optimizers = Registry("optimizer")

@@ -23,9 +23,6 @@ class Shape(tuple):
 
     __slots__ = ()
 
-    def __new__(cls, sizes):
-        return super().__new__(cls, (None if n is None else _Size(n) for n in sizes))
-
     @property
     def ndims(self):
         """int, number of axes."""
@@ -52,7 +49,9 @@ class Shape(tuple):
 
     def __getitem__(self, key):
         part = super().__getitem__(key)
-        return Shape(part) if isinstance(key, slice) else part
+        if isinstance(key, slice):
+            return Shape(part)
+        return None if part is None else _Size(part)
 
     def __repr__(self):
         return "(" + ", ".join(map(str, self)) + (",)" if len(self) == 1 else ")")

@@ -178,8 +178,9 @@ def allocate(variables, fill=True):
     waiting = {id(v): v for v in variables if not v.allocated}
     groups = {}
     for v in waiting.values():
-        groups.setdefault((v._device, v._dtype), []).append(v)
-    for (device, dtype), group in groups.items():
+        # Moving statistics between trainable weights would make two runs of one.
+        groups.setdefault((v._device, v._dtype, v._trainable), []).append(v)
+    for (device, dtype, _), group in groups.items():
         starts, total = [], 0
         for v in group:
             starts.append(total)
@@ -265,14 +266,16 @@ def _place(v):
     array, base = v.array, getattr(v.array, "base", None)
     if base is None or base.ndim != 1 or base.dtype != array.dtype:
         return array, 0
-    offset = _address(array) - _address(base)
-    return base, offset // array.dtype.itemsize
+    place = _address(array)
+    if place is None:  # a module without addresses: every variable counts as allocated alone
+        return array, 0
+    return base, (place - _address(base)) // array.dtype.itemsize
 
 
 def _address(array):
     if isinstance(array, np.ndarray):
         return array.__array_interface__["data"][0]
-    return array.data.ptr if hasattr(array.data, "ptr") else id(array)
+    return getattr(array.data, "ptr", None)
 
 
 def _make_run(base, variables, first, last):

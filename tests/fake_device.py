@@ -19,7 +19,7 @@ _capturing = False
 # NumPy functions whose result's shape depends on values, or that hand values to the host.
 _READING = {"nonzero", "flatnonzero", "argwhere", "unique", "extract", "compress", "array_equal",
             "allclose", "isscalar", "trim_zeros", "setdiff1d", "intersect1d", "ix_", "nditer",
-            "ndenumerate", "frompyfunc", "vectorize", "fromiter", "save", "array2string"}  # fmt: skip
+            "ndenumerate", "frompyfunc", "vectorize", "fromiter", "array2string"}  # fmt: skip
 _HOST_TO_DEVICE = {"asarray", "array", "ascontiguousarray", "asanyarray"}
 
 
@@ -115,9 +115,10 @@ def _method(name):
     return call
 
 
-for _name in ("reshape", "astype", "sum", "mean", "max", "min", "prod", "var", "std", "any", "all",
-              "copy", "transpose", "argmax", "argmin", "cumsum", "cumprod", "ravel", "squeeze",
-              "swapaxes", "repeat", "take", "clip", "round", "fill", "view", "flatten"):  # fmt: skip
+for _name in ("reshape", "astype", "sum", "mean", "max", "min", "prod", "var", "std", "any",
+              "all", "copy", "transpose", "argmax", "argmin", "cumsum", "cumprod", "ravel", "squeeze",
+              "swapaxes", "repeat", "take", "clip", "round", "fill", "view", "flatten"
+              ):  # fmt: skip
     setattr(FakeArray, _name, _method(_name))
 
 

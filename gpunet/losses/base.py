@@ -15,6 +15,9 @@ __all__ = [
 ]
 
 
+_TENSORS = (Tensor, Symbolic)
+
+
 class Reduction:
     """How the values of the samples become one loss.
 
@@ -129,6 +132,7 @@ class Loss:
         Raises:
             ShapeError: weights of a shape that doesn't fit.
         """
+        y_true, y_pred = _as_tensor(y_true), _as_tensor(y_pred)
         values = self.call(y_true, y_pred)
         mask = _common_mask(y_pred, values)
         values = convert_to_tensor(values)
@@ -171,6 +175,15 @@ def weighted(values, weight):
         raise ShapeError(
             f"sample_weight: shape {weight.shape} doesn't fit values of shape {values.shape}"
         ) from None
+
+
+def _as_tensor(value):
+    """Make a tensor of an array or numbers; nests of tensors are the loss's own business."""
+    if isinstance(value, _TENSORS) or value is None or isinstance(value, dict):
+        return value
+    if isinstance(value, (list, tuple)) and any(isinstance(v, _TENSORS) for v in value):
+        return value
+    return convert_to_tensor(value)
 
 
 def _common_mask(y_pred, values):
@@ -217,6 +230,3 @@ class LossFunctionWrapper(Loss):
             for key in ("fn", "dtype"):
                 config.pop(key, None)
         return cls(**config)
-
-
-_TENSORS = (Tensor, Symbolic)

@@ -85,7 +85,7 @@ def _count_even(xp, y_pred, weights, n):
     scaled = xp.ceil(xp.minimum(xp.where(y_pred >= 0, y_pred, 0), 1) * (n - 1))
     slot = scaled.astype("int64") + xp.arange(labels) * (n + 1)
     slot = slot.reshape(-1)
-    sums = [sums_by_index(xp, slot, w.reshape(-1), labels * (n + 1)) for w in weights]
+    sums = [sums_by_index(xp, slot, weights[i].reshape(-1), labels * (n + 1)) for i in (0, 1)]
     sums = xp.stack(sums).reshape(2, labels, n + 1)[..., 1:]
     above = xp.cumsum(sums[..., ::-1], axis=-1)[..., ::-1]
     return xp.swapaxes(above, 1, 2)
@@ -96,7 +96,7 @@ def keep_top_k(xp, x, /, k=1):
     """Return ``x`` where it is among the k largest of the last axis, else `LOWEST`."""
     order = xp.argsort(-x, axis=-1, kind="stable")  # of equals the first one counts
     rank = xp.argsort(order, axis=-1)
-    return xp.where(rank < k, x, xp.asarray(LOWEST, x.dtype)), None
+    return xp.where(rank < k, x, LOWEST), None
 
 
 class Thresholds:

@@ -133,7 +133,7 @@ def maximum(xp, x, y, /):
 @maximum.backward
 def maximum_backward(xp, saved, gy, needs):
     x, y = saved
-    return _chosen(xp, x >= y, gy, needs)
+    return _chosen(x >= y, gy, needs)
 
 
 @differentiable(promote=0, infer=broadcast)
@@ -145,14 +145,11 @@ def minimum(xp, x, y, /):
 @minimum.backward
 def minimum_backward(xp, saved, gy, needs):
     x, y = saved
-    return _chosen(xp, x <= y, gy, needs)
+    return _chosen(x <= y, gy, needs)
 
 
-def _chosen(xp, first, gy, needs):
-    return (
-        xp.where(first, gy, 0.0) if needs[0] else None,
-        xp.where(first, 0.0, gy) if needs[1] else None,
-    )
+def _chosen(first, gy, needs):
+    return gy * first if needs[0] else None, gy * ~first if needs[1] else None
 
 
 @differentiable(promote=0, infer=broadcast)
@@ -180,12 +177,12 @@ def clip_backward(xp, saved, gy, needs):
     gx = gy
     if high is not None:
         if wants[2]:
-            ghigh = xp.where(x > high, gx, 0.0)
-        gx = xp.where(x <= high, gx, 0.0)
+            ghigh = gx * (x > high)
+        gx = gx * (x <= high)
     if low is not None:
         if wants[1]:
-            glow = xp.where(x < low, gx, 0.0)
-        gx = xp.where(x >= low, gx, 0.0)
+            glow = gx * (x < low)
+        gx = gx * (x >= low)
     return gx if needs[0] else None, glow, ghigh
 
 

@@ -3,7 +3,7 @@
 import math
 
 from gpunet.autodiff import differentiable
-from gpunet.ops.elementwise import as_float
+from gpunet.ops.elementwise import as_float, blend
 from gpunet.ops.infer import same
 
 __all__ = [
@@ -57,7 +57,7 @@ def hard_sigmoid(xp, x, /):
 @hard_sigmoid.backward
 def hard_sigmoid_backward(xp, saved, gy, needs):
     (line,) = saved
-    return (xp.where(xp.logical_and(line >= 0.0, line <= 1.0), 0.2 * gy, 0.0),)
+    return (0.2 * gy * xp.logical_and(line >= 0.0, line <= 1.0),)
 
 
 @differentiable(infer=same)
@@ -74,10 +74,9 @@ def relu(xp, x, /, alpha=0.0, max_value=None, threshold=0.0):
         y = xp.maximum(x, 0)
         return y, (y,)
     if alpha and max_value is None and not threshold:
-        above = x > 0
-        return xp.where(above, x, alpha * x), (above, alpha)
+        return xp.maximum(x, 0) + alpha * xp.minimum(x, 0), (x > 0, alpha)
     above = x > threshold
-    y = xp.where(above, x, 0)
+    y = x * above
     if max_value is not None:
         y = xp.minimum(xp.maximum(y, 0), max_value)
     if alpha:
@@ -91,15 +90,15 @@ def relu_backward(xp, saved, gy, needs):
         return (gy * (saved[0] > 0),)
     if len(saved) == 2:
         above, alpha = saved
-        return (xp.where(above, gy, alpha * gy),)
+        return (blend(above, gy, alpha * gy),)
     x, above, alpha, max_value, threshold = saved
     passes = above
     if max_value is not None:
         # TensorFlow's relu6 counts its upper end as flat, its clipping does not.
         inside = x < max_value if max_value == 6 and not threshold else x <= max_value
         passes = xp.logical_and(passes, xp.logical_and(inside, x >= 0))
-    gx = xp.where(passes, gy, 0.0)
-    return (gx + xp.where(x < threshold, alpha * gy, 0.0) if alpha else gx,)
+    gx = gy * passes
+    return (gx + alpha * gy * (x < threshold) if alpha else gx,)
 
 
 @differentiable(infer=same)
@@ -110,15 +109,14 @@ def elu(xp, x, /, alpha=1.0):
         Clevert et al., 2015, arXiv:1511.07289.
     """
     x = as_float(x)
-    positive = x > 0
-    y = xp.where(positive, x, alpha * xp.expm1(xp.minimum(x, 0.0)))
-    return y, (positive, y, alpha)
+    y = xp.maximum(x, 0.0) + alpha * xp.expm1(xp.minimum(x, 0.0))
+    return y, (x > 0, y, alpha)
 
 
 @elu.backward
 def elu_backward(xp, saved, gy, needs):
     positive, y, alpha = saved
-    return (xp.where(positive, gy, gy * (y + alpha)),)
+    return (blend(positive, gy, gy * (xp.minimum(y, 0.0) + alpha)),)
 
 
 _SELU_SCALE = 1.0507009873554805
@@ -133,16 +131,16 @@ def selu(xp, x, /):
         Klambauer et al., 2017, arXiv:1706.02515.
     """
     x = as_float(x)
-    positive = x > 0
     low = (_SELU_SCALE * _SELU_ALPHA) * xp.expm1(xp.minimum(x, 0.0))
-    y = xp.where(positive, _SELU_SCALE * x, low)
-    return y, (positive, y)
+    y = _SELU_SCALE * xp.maximum(x, 0.0) + low
+    return y, (x >= 0, y)
 
 
 @selu.backward
 def selu_backward(xp, saved, gy, needs):
     positive, y = saved
-    return (gy * xp.where(positive, _SELU_SCALE, y + _SELU_SCALE * _SELU_ALPHA),)
+    slope = xp.minimum(y, 0.0) + _SELU_SCALE * _SELU_ALPHA
+    return (blend(positive, gy * _SELU_SCALE, gy * slope),)
 
 
 @differentiable(infer=same)
@@ -222,9 +220,9 @@ def gelu(xp, x, /, approximate=False):
     x = as_float(x)
     if approximate:
         z = math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))
-        share = 0.5 + 0.5 * xp.tanh(z)
+        share = sigmoid_of(xp, 2 * z)  # (1 + tanh(z)) / 2
     else:
-        share = 0.5 + 0.5 * erf_of(xp, x * math.sqrt(0.5))
+        share = normal_share(xp, x)
     return x * share, (x, share, approximate)
 
 
@@ -262,7 +260,7 @@ def _gaussian(xp, x):
 
 
 # Cody's rational functions for erf(x) / x near 0 and erfc(x) * exp(x * x) beyond, highest power
-# first.  The second one is good to 4; up to 6, erfc is so small that its error doesn't show.
+# first.  The second one is good to 4; beyond that erfc is so small that its error hardly shows.
 _NEAR = (
     (1.85777706184603153e-1, 3.16112374387056560, 1.13864154151050156e2,
      3.77485237685302021e2, 3.20937758913846947e3),
@@ -281,10 +279,26 @@ _FAR = (
 
 def polynomial(x, coefficients):
     """Return a polynomial's value, the coefficient of the highest power first."""
-    y = coefficients[0] * x + coefficients[1]
+    y = coefficients[0] * x
+    y += coefficients[1]  # y is new here, so working in place is safe
     for c in coefficients[2:]:
-        y = y * x + c
+        y *= x
+        y += c
     return y
+
+
+def _erf_parts(xp, x):
+    """Return where ``x`` is near 0, ``erf(x)`` there and ``1 - erf(x)`` elsewhere, for x >= 0."""
+    far = xp.minimum(x, 26.0)
+    near = xp.minimum(far, 0.46875)
+    square = near * near
+    low = polynomial(square, _NEAR[0])
+    low /= polynomial(square, _NEAR[1])
+    low *= near
+    rest = polynomial(far, _FAR[0])
+    rest /= polynomial(far, _FAR[1])
+    rest *= xp.exp(-(far * far))
+    return far <= 0.46875, low, rest
 
 
 def erf_of(xp, x):
@@ -292,10 +306,17 @@ def erf_of(xp, x):
     dtype = x.dtype
     if dtype.itemsize == 2:  # the polynomials' values don't fit
         x = x.astype("float32")
-    far = xp.minimum(xp.abs(x), 6.0)
-    near = xp.minimum(far, 0.46875)
-    square = near * near
-    low = near * (polynomial(square, _NEAR[0]) / polynomial(square, _NEAR[1]))
-    high = 1 - xp.exp(-far * far) * (polynomial(far, _FAR[0]) / polynomial(far, _FAR[1]))
-    y = xp.where(far <= 0.46875, low, high) * xp.sign(x)
+    is_near, low, rest = _erf_parts(xp, xp.abs(x))
+    y = blend(is_near, low, 1 - rest) * xp.sign(x)
+    return y if y.dtype == dtype else y.astype(dtype)
+
+
+def normal_share(xp, x):
+    """Return the normal distribution function of a float array, exact for small shares too."""
+    dtype = x.dtype
+    if dtype.itemsize == 2:
+        x = x.astype("float32")
+    is_near, low, rest = _erf_parts(xp, xp.abs(x) * math.sqrt(0.5))
+    half = 0.5 * blend(is_near, 1 - low, rest)
+    y = half + (1 - 2 * half) * (x >= 0)
     return y if y.dtype == dtype else y.astype(dtype)

@@ -12,6 +12,7 @@ import numpy as np
 
 from gpunet import arrays, config
 from gpunet.autodiff import differentiable
+from gpunet.ops.elementwise import blend
 from gpunet.ops.infer import given_shape, same
 from gpunet.ops.nonlinear import polynomial
 from gpunet.ops.philox import bits
@@ -292,7 +293,7 @@ def _normal_quantile(xp, q):
     centre = q * (polynomial(r, _CENTRE[0]) / polynomial(r, _CENTRE[1]))
     r = xp.sqrt(-xp.log(0.5 - xp.maximum(size, 0.425))) - 1.6
     tail = xp.sign(q) * (polynomial(r, _TAIL[0]) / polynomial(r, _TAIL[1]))
-    return xp.where(size <= 0.425, centre, tail)
+    return blend(size <= 0.425, centre, tail)
 
 
 @differentiable(infer=given_shape)
@@ -354,7 +355,7 @@ def random_dropout(xp, x, key, /, rate, noise_shape=None):
         Srivastava et al., 2014, JMLR 15, 1929-1958.
     """
     if not rate:
-        return x, (None, 1.0)
+        return x, (None,)
     shape = tuple([int(n) for n in x.shape])
     if noise_shape is not None:
         if len(noise_shape) != len(shape):
@@ -363,12 +364,11 @@ def random_dropout(xp, x, key, /, rate, noise_shape=None):
             )
         shape = tuple([n if m is None else int(m) for n, m in zip(shape, noise_shape)])
     keep = _at_least(bits(xp, key, math.prod(shape), 32), rate).reshape(shape)
-    scale = 1 / (1 - rate) if rate < 1 else 0.0
-    return xp.where(keep, x * scale, 0.0), (keep, scale)
+    mask = keep.astype(x.dtype) * (1 / (1 - rate) if rate < 1 else 0.0)
+    return x * mask, (mask,)
 
 
 @random_dropout.backward
 def random_dropout_backward(xp, saved, gy, needs):
-    keep, scale = saved
-    gx = gy if keep is None else xp.where(keep, gy * scale, 0.0)
-    return gx, None
+    (mask,) = saved
+    return gy if mask is None else gy * mask, None

@@ -10,11 +10,13 @@ from gpunet.errors import UnknownNameError
 from gpunet.optimizers import schedules
 from gpunet.optimizers.base import Optimizer
 from gpunet.optimizers.descent import SGD, Adadelta, Adagrad, Ftrl, RMSprop
+from gpunet.optimizers.hyper import Hyper
 from gpunet.optimizers.moments import Adam, Adamax, AdamW, Nadam
 from gpunet.tensor import Tensor, value_of
 
 __all__ = [
     "Optimizer",
+    "Hyper",
     "SGD",
     "RMSprop",
     "Adagrad",

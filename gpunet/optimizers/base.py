@@ -44,10 +44,11 @@ class Optimizer(Hypers, State):
         **options: ``lr`` (old spelling of ``learning_rate``); ``decay``, by which the rate of
             step i, counted from 0, is divided: ``1 + decay * i``; ``clipvalue``, a bound for
             each element of the gradients; ``clipnorm``, a bound for the norm of each
-            gradient; ``global_clipnorm``, a bound for the norm of all gradients together;
-            ``weight_decay``, the part of every weight, times the rate, that is taken off it
-            before each update.  The newer options ``use_ema`` (False only),
-            ``ema_momentum``, ``ema_overwrite_frequency`` and ``jit_compile`` have no effect.
+            gradient; ``global_clipnorm``, a bound for the norm of all gradients together (0
+            switches each of them off); ``weight_decay``, the part of every weight, times the
+            rate, that is taken off it before each update.  The newer options ``use_ema``
+            (False only), ``ema_momentum``, ``ema_overwrite_frequency`` and ``jit_compile``
+            have no effect.
             ``is_legacy_optimizer=False``, which files hold, chooses the rules and the order
             of weights that Keras has since 2.11.
 
@@ -174,14 +175,14 @@ class Optimizer(Hypers, State):
             ValueError: there is no gradient at all.
         """
         weights, grads = self._pairs(list(weights), list(grads))
-        clipped = not (self.clipvalue is self.clipnorm is self.global_clipnorm is None)
+        clipped = bool(self.clipvalue or self.clipnorm or self.global_clipnorm)
         plan = self._store.plan(weights, self.slots(), self.scratch, clipped, self._decays)
         xp = plan.xp
         grads = [_dense(xp, g, w) for g, w in zip(grads, weights)]
         step = self.exact(xp, self._iterations)
         rate = self._rate(xp, step)
         exact = self.coefficients(xp, rate, step + 1)
-        shrink = None if self.weight_decay is None else 1 - rate * self.weight_decay
+        shrink = 1 - rate * self.weight_decay if self.weight_decay else None
         cast = {d: ([_cast(c, d) for c in exact], _cast(shrink, d)) for d in plan.dtypes}
         flat = self._clip(xp, plan.parts, grads) if clipped else None
         for i, part in enumerate(plan.parts):
@@ -228,15 +229,15 @@ class Optimizer(Hypers, State):
     def _clip(self, xp, parts, grads):
         """Return the flat gradients of all parts, clipped; these are buffers of the parts."""
         flat = [part.gather(grads) for part in parts]
-        if self.clipvalue is not None:
+        if self.clipvalue:
             for g in flat:
                 xp.clip(g, -self.clipvalue, self.clipvalue, out=g)
-        if self.clipnorm is not None:
+        if self.clipnorm:
             for part in parts:
                 for _, view in part.views:
                     norm = xp.sqrt(_square_sum(xp, view))
                     view *= self.clipnorm / xp.maximum(norm, self.clipnorm)
-        if self.global_clipnorm is not None:
+        if self.global_clipnorm:
             norm = xp.sqrt(sum(_square_sum(xp, g).astype("float64") for g in flat))
             scale = self.global_clipnorm / xp.maximum(norm, self.global_clipnorm)
             for g in flat:

@@ -91,7 +91,7 @@ class Hypers:
 
 def _number(optimizer, name, value):
     try:
-        if callable(value):
+        if callable(value) or isinstance(value, str):
             raise TypeError
         return float(value)
     except TypeError:

@@ -104,8 +104,9 @@ class State:
         """Write the state.
 
         Args:
-            weights: list of arrays in the order of `weights`, or a list that an older Keras
-                wrote: Adam's with unused arrays at the end, RMSprop's without iterations.
+            weights: list of arrays in the order of `weights`; or a list from before there
+                were slots; or one that an older Keras wrote: Adam's with unused arrays at
+                the end, RMSprop's without iterations.
 
         Raises:
             ShapeError: another number of arrays, or other shapes; nothing is written then.
@@ -114,6 +115,9 @@ class State:
         targets = self.weights
         if len(values) != len(targets):
             values = self.older_weights(values, sum(map(len, self._store.groups)))
+        if len(values) == 1 + len(self.scalars()) and values[0].dtype.kind == "i":
+            # Written before the first step.
+            values += [np.full(e.ref().shape, first) for e, _, first in self._entries()]
         if len(values) == len(targets) - 1:
             values = [np.zeros((), "int64"), *values]
         if len(values) == len(targets) + 1 and not self.is_legacy_optimizer:

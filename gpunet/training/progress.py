@@ -3,8 +3,6 @@
 import sys
 import time
 
-from tqdm import tqdm
-
 from gpunet.training.callbacks import Callback
 
 __all__ = ["Progress", "result_line"]
@@ -69,6 +67,8 @@ class Progress(Callback):
         if self.mode == "train" and self.verbose:
             print(f"Epoch {epoch + 1}/{self.epochs}", flush=True)
         if self.verbose == 1 and sys.stdout.isatty():
+            from tqdm import tqdm  # takes as long to import as half of gpunet
+
             self.bar = tqdm(
                 total=self.steps, unit="step", leave=False, dynamic_ncols=True, file=sys.stdout
             )

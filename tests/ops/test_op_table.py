@@ -13,6 +13,7 @@ from gpunet import ops
 from gpunet.autodiff import GradientTape, Op, unbroadcast
 from gpunet.tensor import Tensor
 
+NUMPY = int(np.__version__.partition(".")[0])
 TOLERANCE = {"float16": 2e-2, "float32": 1e-5, "float64": 1e-10}
 
 every = pytest.mark.parametrize("case", CASES, ids=[c.name for c in CASES])
@@ -83,8 +84,7 @@ def test_value(case):
     assert len(got) == len(wanted)
     for g, w in zip(got, wanted):
         assert tuple(g.shape) == w.shape
-        loss = case.op.name == "binary_crossentropy"  # adds epsilon inside the logarithms
-        close(g.numpy(), w, 1e-5 if loss else 1e-10)
+        close(g.numpy(), w, 1e-10)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -103,6 +103,10 @@ def test_dtype_is_kept(case, dtype):
             close(g.numpy().astype(w.dtype), w, TOLERANCE[dtype] * case.loose)
     if case in with_gradient:
         gy = seeds(case, arrays)
+        # NumPy 1 makes float64 of a float32 scalar and a Python float; the tape undoes that.
+        if NUMPY >= 2 or all(g.ndim for g in gy):
+            for g in run_plain(case, np, arrays, gy)[1]:
+                assert g.dtype == dtype
         for g in gradients(case, arrays, gy)[1]:
             assert g.dtype == dtype
 
