@@ -9,6 +9,7 @@ from gpunet import (
     config,
     constraints,
     datasets,
+    fused,  # noqa: F401 - it offers its kernels to the ops
     initializers,
     layers,
     losses,

@@ -6,7 +6,11 @@ file gets an array module ``xp`` handed in and doesn't know which one it is.
 
 import contextlib
 import importlib.util
+import logging
 import os
+import re
+import sys
+import threading
 from contextvars import ContextVar
 
 import numpy as np
@@ -16,6 +20,7 @@ from gpunet.errors import DeviceError
 __all__ = [
     "Device",
     "module_of",
+    "module_of_gpus",
     "is_array",
     "register_module",
     "set_device",
@@ -26,6 +31,7 @@ __all__ = [
     "to_host",
 ]
 
+_log = logging.getLogger("gpunet")
 _INSTALL = "pip install 'gpunet[cuda13]' (CUDA 13 driver) or pip install 'gpunet[cuda12]'"
 
 # type of array -> (module that computes with it, function that copies it to a numpy array)
@@ -52,8 +58,9 @@ def _lookup(array):
         return found
     if isinstance(array, (np.ndarray, np.generic)):
         found = _MODULES[np.ndarray]
-    elif type(array).__module__.partition(".")[0] == "cupy":
-        found = (_cupy(), _cupy().asnumpy)
+    elif isinstance(array, getattr(sys.modules.get("cupy"), "ndarray", ())):
+        cupy = module_of_gpus()
+        found = (cupy, cupy.asnumpy)
     else:
         return None
     _MODULES[type(array)] = found
@@ -75,6 +82,19 @@ def module_of(array):
 def is_array(value):
     """Return whether a value is an array (or an array scalar) of a known module."""
     return _lookup(value) is not None
+
+
+def module_of_gpus():
+    """Return CuPy; its arrays are known from then on.
+
+    Raises:
+        ImportError: it isn't installed, or is broken.
+    """
+    import cupy
+
+    if cupy.ndarray not in _MODULES:
+        register_module(cupy.ndarray, cupy, cupy.asnumpy)
+    return cupy
 
 
 def to_host(array):
@@ -114,10 +134,10 @@ class Device:
         self.kind, self.index, self.xp = kind, index, xp
 
     def __repr__(self):
-        return f"<gpunet device {self}>"
+        return f"<Device {self}>"
 
     def __str__(self):
-        return self.kind if self.kind == "cpu" else f"gpu:{self.index}"
+        return self.kind if self.kind == "cpu" else f"{self.kind}:{self.index}"
 
     def __eq__(self, other):
         return str(self) == str(other)
@@ -129,12 +149,18 @@ class Device:
 _CPU = Device("cpu", 0, np)
 _scoped = ContextVar("gpunet_device", default=None)
 _default = None  # resolved at first use, so that importing gpunet never touches a GPU
+_thread = threading.local()  # .device: the Device that CuPy uses in this thread
 
 
 def current_device():
     """Return the Device that new arrays go to."""
     scoped = _scoped.get()
-    return scoped if scoped is not None else _default or _resolve_default()
+    if scoped is not None:
+        return scoped
+    chosen = _default or _resolve_default()
+    if chosen.kind == "gpu" and getattr(_thread, "device", None) is not chosen:
+        _activate(chosen)  # CuPy starts every thread on GPU 0
+    return chosen
 
 
 def _resolve_default():
@@ -175,11 +201,15 @@ def device(name):
 
     Args:
         name: as for `set_device`.
+
+    Raises:
+        DeviceError: as for `set_device`.
     """
     chosen = _parse(name)
+    place = chosen.xp.cuda.Device(chosen.index) if chosen.kind == "gpu" else _nothing
     token = _scoped.set(chosen)
     try:
-        with chosen.xp.cuda.Device(chosen.index) if chosen.kind == "gpu" else _nothing:
+        with place:
             yield chosen
     finally:
         _scoped.reset(token)
@@ -191,55 +221,63 @@ _nothing = contextlib.nullcontext()
 def devices():
     """Return the list of usable Devices, the CPU last."""
     reason, count = _gpu_count()
-    gpus = [] if reason else [Device("gpu", i, _cupy()) for i in range(count)]
+    gpus = [] if reason else [Device("gpu", i, module_of_gpus()) for i in range(count)]
     return [*gpus, _CPU]
 
 
 def _activate(chosen):
     if chosen.kind == "gpu":
         chosen.xp.cuda.Device(chosen.index).use()
+    _thread.device = chosen
+
+
+# Besides our own names those of TensorFlow: '/gpu:0', '/device:GPU:0'.
+_NAME = re.compile(r"(?:/?device:|/)?(auto|cpu|gpu|cuda)(?::([0-9]+))?", re.IGNORECASE)
 
 
 def _parse(name):
     if isinstance(name, Device):
         return name
-    kind, colon, number = str(name).strip().lower().partition(":")
-    if kind not in ("auto", "cpu", "gpu", "cuda") or (colon and not number.isdigit()):
-        raise DeviceError(
-            f"device {name!r}: expected 'auto', 'cpu', 'gpu' or 'gpu:<number>'"
-        )
+    found = _NAME.fullmatch(str(name).strip())
+    kind, number = found.groups() if found else ("", None)
+    kind = kind.lower()
+    if not found or (kind == "auto" and number) or (kind == "cpu" and int(number or 0)):
+        raise DeviceError(f"device {name!r}: expected 'auto', 'cpu', 'gpu' or 'gpu:<number>'")
     if kind == "cpu":
         return _CPU
     index = int(number or 0)
     reason, count = _gpu_count()
     if reason is None and index >= count:
-        reason = f"this machine has {count} usable GPU(s), numbered from 0"
+        reason = f"the usable GPUs of this machine are numbered from 0 to {count - 1}"
     if reason is None:
-        return Device("gpu", index, _cupy())
+        return Device("gpu", index, module_of_gpus())
     if kind == "auto":
+        _log.info("computing on the CPU: %s", reason)
         return _CPU
     raise DeviceError(f"device {name!r} can't be used: {reason}")
 
 
 def _gpu_count():
     """Return (None, number of GPUs) or (why none can be used, 0)."""
-    if importlib.util.find_spec("cupy") is None:
+    if "cupy" not in sys.modules and importlib.util.find_spec("cupy") is None:
         return f"CuPy is not installed; {_INSTALL}", 0
     try:
-        cupy = _cupy()
+        cupy = module_of_gpus()
+    except Exception as error:  # whatever a broken installation raises
+        return f"CuPy is there, but importing it fails ({_first_line(error)}); {_INSTALL}", 0
+    try:
         count = cupy.cuda.runtime.getDeviceCount()
-    except Exception as error:  # CuPy raises its own types, and ImportError for a lost library
-        return f"CuPy is there, but no working NVIDIA driver ({_first_line(error)})", 0
-    return (None, count) if count else ("CuPy and a driver are there, but no device", 0)
+    except Exception as error:  # of a type of CuPy's own
+        if "NoDevice" not in str(error):
+            return f"CuPy is there, but no working NVIDIA driver ({_first_line(error)})", 0
+        count = 0
+    if count:
+        return None, count
+    reason = "CuPy and a driver are there, but no CUDA device"
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        reason += f" (CUDA_VISIBLE_DEVICES is {os.environ['CUDA_VISIBLE_DEVICES']!r})"
+    return reason, 0
 
 
 def _first_line(error):
     return str(error).strip().partition("\n")[0] or type(error).__name__
-
-
-def _cupy():
-    import cupy
-
-    if cupy.ndarray not in _MODULES:
-        register_module(cupy.ndarray, cupy, cupy.asnumpy)
-    return cupy

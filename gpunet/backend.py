@@ -19,7 +19,7 @@ from gpunet.context import (
 )
 from gpunet.ops import *  # noqa: F403
 from gpunet.ops import __all__ as _ops
-from gpunet.tensor import convert_to_tensor
+from gpunet.tensor import convert_to_tensor, int_shape
 
 __all__ = [
     *_ops,
@@ -29,6 +29,7 @@ __all__ = [
     "floatx",
     "get_uid",
     "image_data_format",
+    "int_shape",
     "learning_phase",
     "learning_phase_scope",
     "name_scope",

@@ -1,5 +1,6 @@
 """Settings shared by the whole package: default float type, fuzz factor, image layout."""
 
+import math
 import os
 
 __all__ = [
@@ -53,12 +54,18 @@ def set_epsilon(e):
 
     Args:
         e: float > 0.
+
+    Raises:
+        ValueError: any other value.
     """
     global _epsilon
-    e = float(e)
-    if not e > 0:
+    try:
+        value = float(e)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not 0 < value < math.inf:
         raise ValueError(f"set_epsilon: expected a float > 0, got {e!r}")
-    _epsilon = e
+    _epsilon = value
 
 
 def image_data_format():
@@ -71,6 +78,9 @@ def set_image_data_format(data_format):
 
     Args:
         data_format: ``'channels_last'`` or ``'channels_first'``.
+
+    Raises:
+        ValueError: any other value.
     """
     global _image_data_format
     if data_format not in _FORMATS:

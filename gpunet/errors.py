@@ -6,6 +6,7 @@ __all__ = [
     "GraphError",
     "ShapeError",
     "FileFormatError",
+    "KernelSourceError",
     "MissingPackageError",
     "UnknownNameError",
 ]
@@ -37,3 +38,7 @@ class FileFormatError(GpunetError, OSError, ValueError):
 
 class MissingPackageError(GpunetError, ImportError):
     """An optional package isn't installed; the text says which command installs it."""
+
+
+class KernelSourceError(GpunetError, OSError):
+    """A CUDA source that should have come with gpunet isn't there."""

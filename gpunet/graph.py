@@ -13,7 +13,7 @@ from gpunet.errors import GraphError
 from gpunet.nest import flatten, pack
 from gpunet.tensor import Shape, Symbolic
 
-__all__ = ["SymbolicTensor", "Node", "Graph", "history_of"]
+__all__ = ["SymbolicTensor", "Node", "Graph", "node_of"]
 
 History = collections.namedtuple("History", "layer node_index tensor_index")
 
@@ -26,6 +26,7 @@ class SymbolicTensor(Symbolic):
         dtype: numpy.dtype.
         name: str.
         node: Node that produces it, None inside the ``call`` of a layer being traced.
+        tensor_index: int, which of the node's outputs it is.
     """
 
     def __init__(self, shape, dtype, name=None):
@@ -79,20 +80,22 @@ class Node:
         layer: the layer.
         args: tuple, the positional arguments: nested tensors and plain values.
         kwargs: dict, the arguments given by name.
-        outputs: nested SymbolicTensors.
+        outputs: nested SymbolicTensors that no other node has made.
 
     Attributes:
         inputs: flat list of the SymbolicTensors among the arguments.
         outputs: flat list.
-        index: int, which call of the layer this is.
+        structure: the outputs as they were given.
+        index: int, which of the layer's nodes this is.
+
+    Raises:
+        GraphError: an input that belongs to no graph.
     """
 
     def __init__(self, layer, args, kwargs, outputs):
-        self.layer = layer
-        self.args, self.kwargs = args, kwargs
-        self.inputs = [t for t in flatten([args, kwargs]) if isinstance(t, SymbolicTensor)]
-        self.structure = outputs
-        self.outputs = flatten(outputs)
+        self._describe(layer, args, kwargs, outputs)
+        for t in self.inputs:
+            node_of(t, f"{type(layer).__name__} {layer.name!r}")
         self.index = len(layer._inbound_nodes)
         layer._inbound_nodes.append(self)
         for i, tensor in enumerate(self.outputs):
@@ -100,10 +103,33 @@ class Node:
         for parent in self.parents:
             parent.layer._outbound_nodes.append(self)
 
+    def _describe(self, layer, args, kwargs, outputs):
+        self.layer, self.args, self.kwargs = layer, args, kwargs
+        self.inputs = [t for t in flatten([args, kwargs]) if isinstance(t, SymbolicTensor)]
+        self.structure = outputs
+        self.outputs = flatten(outputs)
+
+    @classmethod
+    def of_model(cls, model, inputs, outputs):
+        """Make node 0 of a functional model: the model itself, from its inputs to its outputs.
+
+        As in Keras 2, the model's first call as a layer is therefore node 1.
+        """
+        self = cls.__new__(cls)
+        self._describe(model, (inputs,), {}, outputs)
+        self.index = 0
+        model._inbound_nodes[:1] = [self]
+        return self
+
+    @property
+    def call_index(self):
+        """int, which call of the layer this is; a model's node 0 isn't one."""
+        return self.index - (getattr(self.layer, "_graph", None) is not None)
+
     @property
     def parents(self):
         """List of the Nodes that produce the inputs, each once."""
-        return list({id(t.node): t.node for t in self.inputs}.values())
+        return list({t.node: None for t in self.inputs})
 
     @property
     def first(self):
@@ -122,8 +148,12 @@ class Node:
         return f"<Node {self.index} of {self.layer.name}>"
 
 
-def history_of(tensor, what):
+def node_of(tensor, what):
     """Return the Node that produces a tensor.
+
+    Args:
+        tensor: what should be a tensor of a graph.
+        what: str, who asks, for the error text.
 
     Raises:
         GraphError: not a tensor of a graph.
@@ -143,27 +173,85 @@ class Graph:
         inputs: flat list of SymbolicTensors.
         outputs: flat list of SymbolicTensors.
         name: str, the model's name for error texts.
+        aliases: dict tensor -> tensor that is used in its place, for models that begin in the
+            middle of another graph.
 
     Attributes:
         nodes: list of Nodes, each after those that it needs.
-        layers: list of layers in the order of `Model.layers`.
+        layers: list of layers in the order of `Model.layers`: by distance from the outputs,
+            then as a walk from the outputs meets them.
         depths: dict Node -> int, distance from the outputs.
 
     Raises:
         GraphError: an output that can't be computed from the inputs, or two layers of one name.
     """
 
-    def __init__(self, inputs, outputs, name):
+    def __init__(self, inputs, outputs, name, aliases=None):
         self.inputs, self.outputs, self.name = inputs, outputs, name
-        for t in inputs:
-            history_of(t, f"inputs of model {name!r}")
-        for t in outputs:
-            history_of(t, f"outputs of model {name!r}")
-        self.nodes, rank = _post_order(inputs, outputs, name)
-        self.depths, layer_depths = _depths(self.nodes, inputs, rank)
-        self.layers = sorted(layer_depths, key=lambda x: (-layer_depths[x], rank[x]))
+        self.aliases = aliases or {}
+        for what, tensors in (("inputs", inputs), ("outputs", outputs)):
+            for t in tensors:
+                node_of(t, f"{what} of model {name!r}")
+        self.nodes, met = self._walk()
+        self.depths, layer_depths = self._measure()
+        self.layers = sorted(layer_depths, key=lambda x: (-layer_depths[x], met[x]))
         _check_names(self.layers)
-        self._steps = None
+        self._plans = {}
+
+    def source(self, tensor):
+        """Return the tensor that this graph uses for one among a node's inputs."""
+        return self.aliases.get(tensor, tensor)
+
+    # -- order ----------------------------------------------------------------------------
+
+    def _walk(self):
+        """Return the nodes, each after those it needs, and the order in which layers were met."""
+        given = set(self.inputs)
+        order, done, met = [], set(), {}
+        for output in self.outputs:
+            # Depth first with an explicit stack: graphs can be thousands of layers deep.
+            stack = [(self.source(output).node, None)]
+            while stack:
+                node, waiting = stack.pop()
+                if waiting is None:
+                    if node in done:
+                        continue
+                    done.add(node)
+                    met.setdefault(node.layer, len(met))
+                    if not node.inputs and not given.issuperset(node.outputs):
+                        self._disconnected(node, order)
+                    waiting = iter(node.inputs)
+                for t in waiting:
+                    parent = self.source(t).node
+                    if parent not in done:
+                        stack += [(node, waiting), (parent, None)]
+                        break
+                else:
+                    order.append(node)
+        # Inputs that no output needs.
+        unused = [t.node for t in self.inputs if t.node not in done]
+        met.update((node.layer, -1) for node in unused)
+        return unused + order, met
+
+    def _disconnected(self, node, order):
+        raise GraphError(
+            f"Graph disconnected: model {self.name!r} needs the tensor {node.outputs[0]!r} of "
+            f"layer {node.layer.name!r}, which isn't among its inputs and can't be computed from "
+            "them. The following layers were reached without issue: "
+            f"{[n.layer.name for n in order]}"
+        )
+
+    def _measure(self):
+        """Return the distance of each node and of each layer from the outputs."""
+        depths, layer_depths = {}, {}
+        for node in reversed(self.nodes):
+            # A shared layer counts where it is farthest away.
+            depth = max(depths.get(node, 0), layer_depths.get(node.layer, 0))
+            depths[node] = layer_depths[node.layer] = depth
+            for t in node.inputs:
+                parent = self.source(t).node
+                depths[parent] = max(depth + 1, depths.get(parent, 0))
+        return depths, layer_depths
 
     # -- running --------------------------------------------------------------------------
 
@@ -177,15 +265,40 @@ class Graph:
         Returns:
             Flat list of Tensors, one for each output.
         """
-        if self._steps is None:
-            self._compile()
-        slots = [None] * self._count
-        for slot, value in zip(self._input_slots, values, strict=True):
+        masked = any(getattr(v, "_keras_mask", None) is not None for v in values)
+        plan = self._plans.get(masked)
+        if plan is None:
+            plan = self._plans[masked] = self._plan(masked)
+        count, into, steps, results = plan
+        slots = [None] * count
+        for slot, value in zip(into, values, strict=True):
             slots[slot] = value
-        masked = self._masked or any(getattr(v, "_keras_mask", None) is not None for v in values)
-        for step in self._steps:
-            step(slots, training, masked)
-        return [slots[s] for s in self._output_slots]
+        for step, finished in steps:
+            step(slots, training)
+            for s in finished:
+                slots[s] = None
+        return [slots[s] for s in results]
+
+    def _plan(self, masked):
+        """Return (number of slots, slots of the inputs, steps, slots of the outputs).
+
+        A slot holds the value of a tensor from the step that makes it to the last that needs it.
+        """
+        slot = {t: n for n, t in enumerate(self.inputs)}
+        nodes = [node for node in self.nodes if not slot.keys() >= set(node.outputs)]
+        for node in nodes:
+            for t in node.outputs:
+                slot.setdefault(t, len(slot))
+        for t, alias in self.aliases.items():
+            slot[t] = slot[alias]
+        results = [slot[self.source(t)] for t in self.outputs]
+        masked = masked or any(layer.makes_masks for layer in self.layers)
+        needed, steps = set(results), []
+        for node in reversed(nodes):
+            used = {slot[t] for t in (*node.inputs, *node.outputs)}
+            steps.append((_make_step(node, slot, masked), tuple(used - needed)))
+            needed |= used
+        return len(slot), [slot[t] for t in self.inputs], steps[::-1], results
 
     def replay(self, tensors):
         """Return what the outputs would be for other inputs: shapes, dtypes and masks.
@@ -193,137 +306,89 @@ class Graph:
         Args:
             tensors: list of SymbolicTensors, one for each input.
         """
-        known = {id(t): new for t, new in zip(self.inputs, tensors, strict=True)}
+        known = dict(zip(self.inputs, tensors, strict=True))
+        known.update((t, known[alias]) for t, alias in self.aliases.items())
         with trace_scope():
             for node in self.nodes:
-                if all(id(t) in known for t in node.outputs):
+                if known.keys() >= set(node.outputs):
                     continue
-                leaves = [known.get(id(x), x) for x in flatten([node.args, node.kwargs])]
-                args, kwargs = pack([node.args, node.kwargs], leaves)
+                nest = [node.args, node.kwargs]
+                leaves = [
+                    known[leaf] if isinstance(leaf, SymbolicTensor) else leaf
+                    for leaf in flatten(nest)
+                ]
+                args, kwargs = pack(nest, leaves)
                 made = flatten(node.layer(*args, **kwargs))
-                known.update((id(t), new) for t, new in zip(node.outputs, made, strict=True))
-        return [known[id(t)] for t in self.outputs]
-
-    def _compile(self):
-        slot = {}
-        for node in self.nodes:
-            for t in node.outputs:
-                slot[id(t)] = len(slot)
-        for t in self.inputs:
-            slot.setdefault(id(t), len(slot))
-        given = {id(t) for t in self.inputs}
-        self._count = len(slot)
-        self._input_slots = [slot[id(t)] for t in self.inputs]
-        self._output_slots = [slot[id(t)] for t in self.outputs]
-        self._masked = any(layer.makes_masks for layer in self.layers)
-        self._steps = [
-            _make_step(node, slot)
-            for node in self.nodes
-            if not all(id(t) in given for t in node.outputs)
-        ]
+                known.update(zip(node.outputs, made, strict=True))
+        return [known[self.source(t)] for t in self.outputs]
 
 
-def _make_step(node, slot):
-    """Return a function (slots, training, masked) that runs a node."""
-    layer = node.layer
-    invoke = layer._invoke
-    out = [slot[id(t)] for t in node.outputs]
-    single = len(out) == 1 and isinstance(node.structure, SymbolicTensor)
-    o = out[0] if single else None
+def _make_step(node, slot, masked):
+    """Return a function (slots, training) that runs a node."""
+    single = isinstance(node.structure, SymbolicTensor)
+    simple = single and len(node.args) == 1 and not node.kwargs
+    if simple and not node.layer.casts(node.first):
+        plain = None if masked else node.layer.plain_call()
+        if isinstance(node.first, SymbolicTensor):
+            return _step_on_one(node, slot, plain)
+        if plain is not None and type(node.first) is list:
+            return _step_on_list(node, slot, plain)
+    return _step_on_nest(node, slot, single)
 
-    if single and len(node.args) == 1 and not node.kwargs and isinstance(node.first, SymbolicTensor):
-        i = slot[id(node.first)]
-        plain = layer.plain_call()
-        if plain is None:
 
-            def step(slots, training, masked):
-                slots[o] = invoke((slots[i],), {}, training)
+def _step_on_one(node, slot, plain):
+    i, o = slot[node.first], slot[node.outputs[0]]
+    if plain is None:
+        invoke = node.layer._invoke
 
-            return step
-        call, takes_training = plain
-
-        def step(slots, training, masked):
-            if masked:
-                slots[o] = invoke((slots[i],), {}, training)
-            elif takes_training:
-                slots[o] = call(slots[i], training=training)
-            else:
-                slots[o] = call(slots[i])
+        def step(slots, training):
+            slots[o] = invoke((slots[i],), {}, training)
 
         return step
+    call, takes_training = plain
+    if takes_training:
 
-    def fetch(leaf):
-        return slot[id(leaf)] if isinstance(leaf, SymbolicTensor) else None
+        def step(slots, training):
+            slots[o] = call(slots[i], training=training)
 
-    leaves = flatten([node.args, node.kwargs])
-    where = [(n, fetch(leaf)) for n, leaf in enumerate(leaves) if fetch(leaf) is not None]
+    else:
 
-    def step(slots, training, masked):
-        filled = list(leaves)
-        for n, s in where:
-            filled[n] = slots[s]
-        args, kwargs = pack([node.args, node.kwargs], filled)
-        y = invoke(tuple(args), kwargs, training)
-        if single:
-            slots[o] = y
-        else:
-            for s, part in zip(out, flatten(y), strict=True):
-                slots[s] = part
+        def step(slots, training):
+            slots[o] = call(slots[i])
 
     return step
 
 
-def _post_order(inputs, outputs, name):
-    """Return the nodes, each after those it needs, and the order in which layers were met."""
-    given = {id(t) for t in inputs}
-    order, done, rank = [], set(), {}
-    for output in outputs:
-        # Depth first with an explicit stack: graphs can be thousands of layers deep.
-        stack = [(output.node, None)]
-        while stack:
-            node, waiting = stack.pop()
-            if waiting is None:
-                if node in done:
-                    continue
-                done.add(node)
-                rank.setdefault(node.layer, len(rank))
-                stops = all(id(t) in given for t in node.outputs)
-                waiting = iter([] if stops else node.inputs)
-                if not stops and not node.inputs and node.outputs:
-                    _disconnected(node, order, name)
-            for t in waiting:
-                if t.node not in done:
-                    stack.append((node, waiting))
-                    stack.append((t.node, None))
-                    break
-            else:
-                order.append(node)
-    for t in inputs:
-        if t.node not in done:
-            order.insert(0, t.node)
-            done.add(t.node)
-            rank.setdefault(t.node.layer, -1)
-    return order, rank
+def _step_on_list(node, slot, plain):
+    where, o = [slot[t] for t in node.first], slot[node.outputs[0]]
+    call, takes_training = plain
+
+    def step(slots, training):
+        options = {"training": training} if takes_training else {}
+        slots[o] = call([slots[s] for s in where], **options)
+
+    return step
 
 
-def _disconnected(node, order, name):
-    seen = [n.layer.name for n in order]
-    raise GraphError(
-        f"Graph disconnected: model {name!r} needs the tensor {node.outputs[0]!r} of layer "
-        f"{node.layer.name!r}, which isn't among its inputs and can't be computed from them. "
-        f"The following layers were reached without issue: {seen}"
-    )
+def _step_on_nest(node, slot, single):
+    invoke, nest = node.layer._invoke, [node.args, node.kwargs]
+    cast = node.layer.cast_inputs if node.layer.casts(node.first) else None
+    out = [slot[t] for t in node.outputs]
+    leaves = flatten(nest)
+    where = [(n, slot[t]) for n, t in enumerate(leaves) if isinstance(t, SymbolicTensor)]
 
+    def step(slots, training):
+        filled = list(leaves)
+        for n, s in where:
+            filled[n] = slots[s]
+        args, kwargs = pack(nest, filled)
+        if cast is not None:
+            args = (cast(args[0]), *args[1:])
+        y = invoke(args, kwargs, training)
+        for s, part in zip(out, [y] if single else flatten(y), strict=True):
+            slots[s] = part
 
-def _depths(nodes, inputs, rank):
-    depths, layer_depths = {}, {}
-    for node in reversed(nodes):
-        depth = max(depths.setdefault(node, 0), layer_depths.get(node.layer, 0))
-        depths[node] = layer_depths[node.layer] = depth
-        for parent in node.parents:
-            depths[parent] = max(depth + 1, depths.get(parent, 0))
-    kept = set(nodes)
-    return {n: d for n, d in depths.items() if n in kept}, layer_depths
+    return step
 
 
 def _check_names(layers):
@@ -334,4 +399,3 @@ def _check_names(layers):
                 f'The name "{name}" is used {count} times in the model. '
                 "All layer names should be unique."
             )
-

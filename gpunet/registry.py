@@ -95,17 +95,24 @@ def get_registered_object(name, custom_objects=None, module_objects=None):
     return None
 
 
+def all_custom_objects(custom_objects=None):
+    """Return one dict of all custom objects that a lookup sees now."""
+    return {**_global_custom, **_scoped_custom.get(), **(custom_objects or {})}
+
+
 class Registry:
     """The named things of one kind.
 
     Args:
         kind: str for error texts, such as ``'loss'``.
+        neutral: list of (key, value) that other versions of Keras write into configs and that
+            change nothing.
     """
 
-    def __init__(self, kind):
+    def __init__(self, kind, neutral=()):
         self.kind = kind
+        self.neutral = neutral
         self.table = {}
-        self.neutral = {}
 
     def register(self, *names):
         """Decorator: add a class or function under its own name and the given aliases."""
@@ -187,22 +194,33 @@ class Registry:
         if not isinstance(name, str):
             raise ValueError(f"{self.kind}: expected a dict with 'class_name', got {config!r}")
         inner = config.get("config") or {}
-        if name == "function" and isinstance(inner, str):
-            return self.find(config.get("registered_name") or inner, custom_objects)
         registered = config.get("registered_name")
-        if registered and get_registered_object(registered, custom_objects) is not None:
+        if name == "function" and isinstance(inner, str):
+            name = inner
+        if isinstance(registered, str) and get_registered_object(registered, custom_objects):
             name = registered
         cls = self.find(name, custom_objects)
         if not inspect.isclass(cls):
             return cls
         if isinstance(inner, dict):
-            inner = {k: v for k, v in inner.items() if not (k in self.neutral and v == self.neutral[k])}
+            inner = {
+                k: v for k, v in inner.items() if (k, v) not in self.neutral or _takes(cls, k)
+            }
         return from_config(cls, inner, custom_objects)
+
+
+def _takes(cls, name):
+    """Return whether a constructor, or one that it passes arguments on to, names a parameter."""
+    return any(
+        name in inspect.signature(base.__init__).parameters
+        for base in cls.__mro__
+        if "__init__" in base.__dict__ and base is not object
+    )
 
 
 def from_config(cls, config, custom_objects=None):
     """Call ``cls.from_config``, handing custom objects on where it takes them."""
-    config = dict(config)
+    config = dict(config) if isinstance(config, dict) else config
     if "custom_objects" in inspect.signature(cls.from_config).parameters:
         return cls.from_config(config, custom_objects=custom_objects)
     with custom_object_scope(custom_objects):
@@ -211,9 +229,8 @@ def from_config(cls, config, custom_objects=None):
 
 activations = Registry("activation")
 constraints = Registry("constraint")
-initializers = Registry("initializer")
-layers = Registry("layer")
-layers.neutral.update(optional=False)
+initializers = Registry("initializer", [("input_axes", None), ("output_axes", None)])
+layers = Registry("layer", [("optional", False), ("quantization_config", None)])
 losses = Registry("loss")
 metrics = Registry("metric")
 optimizers = Registry("optimizer")

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from gpunet import arrays
+from gpunet import arrays, config
 from gpunet.errors import ShapeError
 
-__all__ = ["Shape", "Operators", "Symbolic", "Tensor", "convert_to_tensor", "value_of"]
+__all__ = ["Shape", "Operators", "Symbolic", "Tensor", "as_array", "convert_to_tensor", "int_shape", "value_of"]
 
 
 class _Size(int):
@@ -88,8 +88,8 @@ class Tensor(Operators):
     """An array on the CPU or the GPU, as layers and losses see it.
 
     Attributes:
-        array: the numpy or cupy array.
-        tracked: bool, whether an active tape records what is done with it.
+        array: the numpy or cupy array; never written to.
+        tracked: bool, whether active tapes record what is done with it.
     """
 
     __slots__ = ("array", "tracked", "_keras_mask", "_keras_logits", "__weakref__")
@@ -129,7 +129,16 @@ class Tensor(Operators):
         return np.array(arrays.to_host(self.array))
 
     def item(self):
-        """Return the value of a tensor with one element as a Python number."""
+        """Return the value of a tensor with one element as a Python number.
+
+        Raises:
+            ValueError: more elements than one, or none.
+        """
+        if self.array.size != 1:
+            raise ShapeError(
+                f"expected a tensor with one element, got one of shape {self.shape}: "
+                "it is no single number and neither true nor false"
+            )
         return arrays.to_host(self.array).item()
 
     def tolist(self):
@@ -138,9 +147,11 @@ class Tensor(Operators):
 
     def __array__(self, dtype=None, copy=None):
         values = arrays.to_host(self.array)
-        if dtype is not None and values.dtype != dtype:
-            return values.astype(dtype)
-        return values.copy() if copy else values
+        if dtype is None or values.dtype == dtype:
+            return values.copy() if copy else values
+        if copy is False:
+            raise ValueError(f"{self.dtype} can't become {np.dtype(dtype)} without a copy")
+        return values.astype(dtype)
 
     def __float__(self):
         return float(self.item())
@@ -150,10 +161,8 @@ class Tensor(Operators):
 
     def __index__(self):
         if self.array.dtype.kind not in "iu" or self.array.ndim:
-            raise TypeError(
-                f"only an integer tensor without axes can be an index, got {self!r}"
-            )
-        return int(self)
+            raise TypeError(f"only an integer tensor without axes can be an index, got {self!r}")
+        return self.item()
 
     def __bool__(self):
         return bool(self.item())
@@ -183,57 +192,92 @@ class Tensor(Operators):
     def __deepcopy__(self, memo):
         return Tensor(self.array.copy())
 
+    def __reduce__(self):
+        return convert_to_tensor, (arrays.to_host(self.array),)
+
 
 def value_of(x):
     """Return the array inside a tensor; anything else as it is."""
     return x.array if isinstance(x, Tensor) else x
 
 
+def int_shape(x):
+    """Return the shape of a tensor as a tuple of ints and Nones."""
+    return tuple(x.shape)
+
+
 def convert_to_tensor(value, dtype=None):
     """Make a Tensor on the current device.
 
     Args:
-        value: array, nested lists, number or tensor.
+        value: array, nested lists, number or tensor.  Arrays of the device's own module, and
+            those of other libraries that speak DLPack, share their memory where they can.
         dtype: name or numpy dtype; None keeps an array's own, and makes Python floats
-            of the default float type and Python ints int32.
+            of the default float type and Python ints int32, where they fit.
 
     Returns:
         Tensor; the argument itself if it is one of that dtype already.
 
     Raises:
         TypeError: a value that no numeric array can be made of.
+        ShapeError: nested lists of unequal lengths.
     """
-    if isinstance(value, Tensor):
-        if dtype is None or value.array.dtype == dtype:
-            return value
-        return Tensor(value.array.astype(dtype))
-    if isinstance(value, Symbolic):
-        return value
+    if isinstance(value, (list, tuple)) and _holds_tensors(value):
+        from gpunet.ops.shape import pack  # it is made of tensors itself
+
+        value = pack(*[convert_to_tensor(part) for part in value])
+    if isinstance(value, Operators):
+        return value if dtype is None or value.dtype == dtype else value.astype(dtype)
     return Tensor(as_array(value, dtype))
+
+
+def _holds_tensors(nest):
+    return any(
+        isinstance(v, Operators) or (isinstance(v, (list, tuple)) and _holds_tensors(v))
+        for v in nest
+    )
 
 
 def as_array(value, dtype=None):
     """Return a value as an array of the current device; see `convert_to_tensor`."""
-    from gpunet.config import floatx
-
     if not arrays.is_array(value):
-        value = _from_python(value, dtype)
-        if dtype is None:
-            dtype = {"f": floatx(), "i": "int32"}.get(value.dtype.kind)
+        if hasattr(value, "__dlpack__") and not isinstance(value, Operators):
+            value = _from_dlpack(value)
+        else:
+            value = _from_python(value)
+            dtype = _python_dtype(value) if dtype is None else dtype
     if value.dtype.kind not in "fiub":
-        raise TypeError(f"expected numbers, got an array of dtype {value.dtype}")
+        raise TypeError(f"expected real numbers, got an array of dtype {value.dtype}")
     return arrays.to_device(value, dtype)
 
 
-def _from_python(value, dtype):
-    if hasattr(value, "__dlpack__") and not isinstance(value, (Tensor, Symbolic)):
-        return arrays.current_device().xp.from_dlpack(value)
+_DLPACK_CPU = (1, 3)  # in the host's memory, pageable or pinned
+
+
+def _from_dlpack(value):
+    """Return an array that shares the memory of another library's."""
+    if value.__dlpack_device__()[0] in _DLPACK_CPU:
+        return np.from_dlpack(value)
+    return arrays.module_of_gpus().from_dlpack(value)
+
+
+def _from_python(value):
     try:
         made = np.asarray(value)
-    except ValueError as error:  # nested lists of unequal lengths
-        raise ShapeError(f"no array can be made of {type(value).__name__}: {error}") from None
+    except ValueError as error:
+        raise ShapeError(
+            f"no array can be made of {type(value).__name__}: lists of unequal lengths? ({error})"
+        ) from None
     if made.dtype.kind not in "fiub":
-        raise TypeError(
-            f"expected numbers, got {type(value).__name__} ({str(value)[:60]!r})"
-        )
+        raise TypeError(f"expected numbers, got {type(value).__name__} ({str(value)[:60]!r})")
     return made
+
+
+def _python_dtype(array):
+    """Return what Python's numbers become, given the array that NumPy makes of them."""
+    if array.dtype.kind == "f":
+        return config.floatx()
+    if array.dtype.kind != "i":
+        return None
+    fits = not array.size or -(2**31) <= array.min() <= array.max() < 2**31
+    return "int32" if fits else None

@@ -35,6 +35,9 @@ def set_random_seed(seed):
 
     Args:
         seed: int from 0 to 2**32 - 1.
+
+    Raises:
+        ValueError: anything else.
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
         raise ValueError(f"set_random_seed: expected an int from 0 to 2**32 - 1, got {seed!r}")
@@ -81,10 +84,11 @@ def normalize(x, axis=-1, order=2):
     """Return an array with vectors along an axis scaled to norm 1; zero vectors stay.
 
     Args:
-        x: numpy array.
+        x: array-like.
         axis: int.
         order: order of the norm.
     """
+    x = np.asarray(x)
     norm = np.atleast_1d(np.linalg.norm(x, order, axis))
     norm[norm == 0] = 1
     return x / np.expand_dims(norm, axis)
@@ -95,8 +99,9 @@ def serialize_keras_object(instance):
     return registry.Registry("object").serialize(instance)
 
 
-def deserialize_keras_object(identifier, module_objects=None, custom_objects=None,
-                             printable_module_name="object"):
+def deserialize_keras_object(
+    identifier, module_objects=None, custom_objects=None, printable_module_name="object"
+):
     """Make an object from what `serialize_keras_object` returned.
 
     Args:

@@ -6,17 +6,21 @@ one array operation; `runs` finds the neighbours again from their addresses alon
 """
 
 import functools
+import threading
 
 import numpy as np
 
-from gpunet import arrays
+from gpunet import arrays, config
 from gpunet.errors import ShapeError
-from gpunet.tensor import Shape, Tensor, value_of
+from gpunet.tensor import Shape, Tensor, as_array, value_of
 
 __all__ = ["Variable", "allocate", "runs", "viewing"]
 
 # Start of every variable in a flat buffer: a multiple of 64 bytes, as BLAS and GPUs like it.
 _ALIGN = 64
+
+# Held while storage is made: two threads that read a new variable get the same one.
+_allocating = threading.RLock()
 
 
 class Variable(Tensor):
@@ -33,19 +37,36 @@ class Variable(Tensor):
         regularizer: function of a tensor, gives a loss.
     """
 
-    __slots__ = ("name", "_trainable", "constraint", "regularizer", "_shape", "_dtype",
-                 "_initial", "_device", "__dict__")
+    __slots__ = (
+        "name",
+        "_trainable",
+        "constraint",
+        "regularizer",
+        "_shape",
+        "_dtype",
+        "_initial",
+        "_device",
+        "__dict__",
+    )
 
-    def __init__(self, initial, shape=None, dtype=None, name="Variable", trainable=True,
-                 constraint=None, regularizer=None):
+    def __init__(
+        self,
+        initial,
+        shape=None,
+        dtype=None,
+        name="Variable",
+        trainable=True,
+        constraint=None,
+        regularizer=None,
+    ):
         self._device = arrays.current_device()
         if callable(initial):
+            if shape is None:
+                raise TypeError(f"Variable {name!r}: a function as initial value needs a shape")
             self._initial = initial
             self._shape = Shape(shape)
-            self._dtype = np.dtype(dtype)
+            self._dtype = np.dtype(config.floatx() if dtype is None else dtype)
         else:
-            from gpunet.tensor import as_array
-
             values = as_array(value_of(initial), dtype)
             self.array = values.copy()
             self._initial = None
@@ -61,7 +82,7 @@ class Variable(Tensor):
         if attribute == "array":
             allocate([self])
             return self.array
-        raise AttributeError(f"Variable {self.name!r} has no attribute {attribute!r}")
+        raise AttributeError(f"a Variable has no attribute {attribute!r}")
 
     @property
     def allocated(self):
@@ -143,10 +164,14 @@ class Variable(Tensor):
 
     def _checked(self, value, what):
         value = value_of(value)
+        if isinstance(value, (float, int)):
+            return self._dtype.type(value)  # no array: that would have to go to the device
         if not arrays.is_array(value):
             value = np.asarray(value)
-            if value.dtype.kind not in "fiub":
-                raise TypeError(f"{what} to variable {self.name!r}: expected numbers")
+        if value.dtype.kind not in "fiub":
+            raise TypeError(
+                f"{what} to variable {self.name!r}: expected numbers, got {value.dtype}"
+            )
         if tuple(value.shape) != tuple(self._shape) and value.shape != ():
             raise ShapeError(
                 f"{what} to variable {self.name!r}: expected shape {self._shape}, "
@@ -159,13 +184,27 @@ class Variable(Tensor):
     def __repr__(self):
         return f"<Variable {self.name!r} {self._shape} {self._dtype}>"
 
+    def __array__(self, dtype=None, copy=None):
+        # A snapshot: who reads a weight, trains and reads it again wants to see two values.
+        values = super().__array__(dtype, copy)
+        return values if copy is False else values.copy()
+
+    def __copy__(self):
+        return self.__deepcopy__({})
+
     def __deepcopy__(self, memo):
-        return Variable(self.array.copy(), name=self.name, trainable=self.trainable,
-                        constraint=self.constraint, regularizer=self.regularizer)
+        with arrays.device(self._device):
+            return self._make()(self.array)
 
     def __reduce__(self):
-        make = functools.partial(Variable, name=self.name, trainable=self.trainable)
-        return make, (arrays.to_host(self.array),)
+        return self._make(), (arrays.to_host(self.array),)
+
+    def _make(self):
+        """Return a function of values that makes a variable like this one."""
+        return functools.partial(
+            Variable, name=self.name, trainable=self.trainable, constraint=self.constraint,
+            regularizer=self.regularizer,
+        )  # fmt: skip
 
 
 def allocate(variables, fill=True):
@@ -175,40 +214,51 @@ def allocate(variables, fill=True):
         variables: list of Variables, in the order in which they should lie.
         fill: bool; False leaves the contents undefined, for a caller who writes them next.
     """
-    waiting = {id(v): v for v in variables if not v.allocated}
-    groups = {}
-    for v in waiting.values():
-        # Moving statistics between trainable weights would make two runs of one.
-        groups.setdefault((v._device, v._dtype, v._trainable), []).append(v)
-    for (device, dtype, _), group in groups.items():
-        starts, total = [], 0
-        for v in group:
-            starts.append(total)
-            total = _aligned(total + v.size, dtype)
-        # Padding is zero, so that an optimizer may update it along with the rest.
-        flat = device.xp.zeros(total, dtype)
-        for v, start in zip(group, starts, strict=True):
-            view = flat[start : start + v.size].reshape(tuple(v._shape))
-            if fill:
-                values = value_of(v._initial(tuple(v._shape), dtype.name))
-                if tuple(values.shape) != tuple(v._shape):
-                    raise ShapeError(
-                        f"initializer of variable {v.name!r}: expected shape {v._shape}, "
-                        f"got {Shape(values.shape)}"
-                    )
-                view[...] = device.xp.asarray(values, dtype=dtype)
-            v.array = view
-            v._initial = None
+    if all(v.allocated for v in variables):
+        return
+    with _allocating:
+        groups = {}
+        for v in {id(v): v for v in variables if not v.allocated}.values():
+            # Moving statistics between trainable weights would make two runs of one.
+            groups.setdefault((v._device, v._dtype, v._trainable), []).append(v)
+        for (device, dtype, _), group in groups.items():
+            with arrays.device(device):
+                _allocate_together(group, device.xp, dtype, fill)
+
+
+def _allocate_together(group, xp, dtype, fill):
+    starts, total = [], 0
+    for v in group:
+        starts.append(total)
+        total = _aligned(total + v.size, dtype)
+    # Padding is zero, so that an optimizer may update it along with the rest.
+    flat = xp.zeros(total, dtype)
+    for v, start in zip(group, starts):
+        if v.allocated:  # an initializer before it has read it
+            continue
+        view = flat[start : start + v.size].reshape(tuple(v._shape))
+        if fill:
+            values = value_of(v._initial(tuple(v._shape), dtype.name))
+            if tuple(values.shape) != tuple(v._shape):
+                raise ShapeError(
+                    f"initializer of variable {v.name!r}: expected shape {v._shape}, "
+                    f"got {Shape(values.shape)}"
+                )
+            view[...] = xp.asarray(values, dtype=dtype)
+        v.array = view
+        v._initial = None
 
 
 def viewing(array, like, name):
     """Return an untrainable Variable whose storage is the given array, not a copy of it.
 
     Args:
-        array: array of any module.
+        array: array of any module, its elements in one piece.
         like: Variable on the same device.
         name: str.
     """
+    if not array.flags.c_contiguous:
+        raise ValueError(f"Variable {name!r}: expected storage in one piece, got a strided array")
     dtype = np.dtype(str(array.dtype))
     variable = Variable(_no_values, array.shape, dtype, name, trainable=False)
     variable._device = like._device

@@ -115,10 +115,9 @@ def _method(name):
     return call
 
 
-for _name in ("reshape", "astype", "sum", "mean", "max", "min", "prod", "var", "std", "any",
-              "all", "copy", "transpose", "argmax", "argmin", "cumsum", "cumprod", "ravel", "squeeze",
-              "swapaxes", "repeat", "take", "clip", "round", "fill", "view", "flatten"
-              ):  # fmt: skip
+_METHODS = """reshape astype sum mean max min prod var std any all copy transpose argmax argmin
+cumsum cumprod ravel squeeze swapaxes repeat take clip round fill view flatten"""
+for _name in _METHODS.split():
     setattr(FakeArray, _name, _method(_name))
 
 
@@ -163,6 +162,8 @@ class _Function:
         self.__name__ = function.__name__
 
     def __call__(self, *args, **kwargs):
+        if _capturing and self.__name__ in ("concatenate", "stack") and len(args[0]) > 8:
+            raise HiddenSync("CuPy copies the addresses of more than 8 arrays from the host")
         kwargs = {k: _inside(v) for k, v in kwargs.items()}
         return _wrapped(self._function(*_inside(args), **kwargs))
 

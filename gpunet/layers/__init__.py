@@ -1,11 +1,68 @@
 """All layers; each file is a family."""
 
+from gpunet.layers.advanced_activations import (
+    ELU,
+    LeakyReLU,
+    PReLU,
+    ReLU,
+    Softmax,
+    ThresholdedReLU,
+)
 from gpunet.layers.base import InputSpec, Layer
-from gpunet.layers.core import Activation, Dense, Dropout, Flatten, Reshape
+from gpunet.layers.core import (
+    Activation,
+    ActivityRegularization,
+    Dense,
+    Dropout,
+    Masking,
+    SpatialDropout1D,
+    SpatialDropout2D,
+    SpatialDropout3D,
+)
+from gpunet.layers.embeddings import Embedding
 from gpunet.layers.input import Input, InputLayer
 from gpunet.layers.lambdas import Lambda
-from gpunet.layers.merge import Add, Concatenate, add, concatenate
+from gpunet.layers.legacy_merge import Merge, merge
+from gpunet.layers.merge import (
+    Add,
+    Average,
+    Concatenate,
+    Dot,
+    Maximum,
+    Minimum,
+    Multiply,
+    Subtract,
+    add,
+    average,
+    concatenate,
+    dot,
+    maximum,
+    minimum,
+    multiply,
+    subtract,
+)
+from gpunet.layers.noise import AlphaDropout, GaussianDropout, GaussianNoise
+from gpunet.layers.normalization import (
+    BatchNormalization,
+    GroupNormalization,
+    LayerNormalization,
+    UnitNormalization,
+)
 from gpunet.layers.operation import OpLayer
+from gpunet.layers.recurrent import (
+    GRU,
+    LSTM,
+    RNN,
+    AbstractRNNCell,
+    CuDNNGRU,
+    CuDNNLSTM,
+    GRUCell,
+    LSTMCell,
+    SimpleRNN,
+    SimpleRNNCell,
+    StackedRNNCells,
+)
+from gpunet.layers.shaping import Flatten, Permute, RepeatVector, Reshape
 
 __all__ = [
     "InputSpec",
@@ -22,5 +79,51 @@ __all__ = [
     "Concatenate",
     "add",
     "concatenate",
+    "Permute",
+    "RepeatVector",
+    "Masking",
+    "ActivityRegularization",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+    "Embedding",
+    "BatchNormalization",
+    "LayerNormalization",
+    "GroupNormalization",
+    "UnitNormalization",
+    "LeakyReLU",
+    "PReLU",
+    "ELU",
+    "ThresholdedReLU",
+    "Softmax",
+    "ReLU",
+    "GaussianNoise",
+    "GaussianDropout",
+    "AlphaDropout",
+    "Subtract",
+    "Multiply",
+    "Average",
+    "Maximum",
+    "Minimum",
+    "Dot",
+    "subtract",
+    "multiply",
+    "average",
+    "maximum",
+    "minimum",
+    "dot",
+    "Merge",
+    "merge",
     "OpLayer",
+    "RNN",
+    "AbstractRNNCell",
+    "SimpleRNNCell",
+    "GRUCell",
+    "LSTMCell",
+    "StackedRNNCells",
+    "SimpleRNN",
+    "GRU",
+    "LSTM",
+    "CuDNNGRU",
+    "CuDNNLSTM",
 ]

@@ -1,16 +1,22 @@
 """The layers that most models are made of."""
 
-import numpy as np
-
-from gpunet import activations, constraints, initializers, ops, regularizers
+from gpunet import activations, config, constraints, initializers, ops, regularizers
 from gpunet.errors import ShapeError
 from gpunet.layers.arguments import fraction, int_tuple, positive_int
 from gpunet.layers.base import InputSpec, Layer
 from gpunet.ops import random
 from gpunet.registry import layers as registered
-from gpunet.tensor import Shape
 
-__all__ = ["Dense", "Activation", "Dropout", "Flatten", "Reshape"]
+__all__ = [
+    "Dense",
+    "Activation",
+    "Dropout",
+    "Masking",
+    "ActivityRegularization",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+]
 
 
 @registered.register()
@@ -36,10 +42,20 @@ class Dense(Layer):
     has_shape_rule = True
     supports_masking = True
 
-    def __init__(self, units, activation=None, use_bias=True, kernel_initializer="glorot_uniform",
-                 bias_initializer="zeros", kernel_regularizer=None, bias_regularizer=None,
-                 activity_regularizer=None, kernel_constraint=None, bias_constraint=None,
-                 **kwargs):
+    def __init__(
+        self,
+        units,
+        activation=None,
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        **kwargs,
+    ):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.units = positive_int("Dense", "units", units)
         self.activation = activations.get(activation)
@@ -117,6 +133,9 @@ class Dropout(Layer):
     Shapes:
         any -> the same
 
+    Raises:
+        ValueError: a rate outside of [0, 1).
+
     Reference:
         Srivastava et al., JMLR 15 (2014), 1929-1958.
     """
@@ -129,6 +148,8 @@ class Dropout(Layer):
     def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
         super().__init__(**kwargs)
         self.rate = fraction("Dropout", "rate", rate)
+        if noise_shape is not None:
+            noise_shape = int_tuple("Dropout", "noise_shape", noise_shape)
         self.noise_shape = noise_shape
         self.seed = seed
         self._generator = None if seed is None else random.Generator(seed)
@@ -152,84 +173,158 @@ class Dropout(Layer):
 
 
 @registered.register()
-class Flatten(Layer):
-    """Joins all axes but the first.
+class Masking(Layer):
+    """Masks the steps all of whose features equal a value, and sets them to 0.
 
     Args:
-        data_format: ``'channels_first'`` moves the channels last before; None keeps the order.
+        mask_value: float.
         **kwargs: see `Layer`.
 
     Shapes:
-        (batch, ...) -> (batch, product)
+        (batch, ..., features) -> the same, with a mask (batch, ...)
     """
 
     has_shape_rule = True
     keeps_dtype = True
+    supports_masking = True
     built = True
 
-    def __init__(self, data_format=None, **kwargs):
+    def __init__(self, mask_value=0.0, **kwargs):
         super().__init__(**kwargs)
-        if data_format not in (None, "channels_last", "channels_first"):
-            raise ValueError(
-                f"Flatten: expected data_format 'channels_last' or 'channels_first', "
-                f"got {data_format!r}"
-            )
-        self.data_format = data_format or "channels_last"
-        self.input_spec = InputSpec(min_ndim=1)
+        self.mask_value = mask_value
+        self.input_spec = InputSpec(min_ndim=2)
 
     def call(self, inputs):
-        if self.data_format == "channels_first" and inputs.ndim > 2:
-            inputs = ops.transpose(inputs, (0, *range(2, inputs.ndim), 1))
-        return ops.reshape(inputs, (inputs.shape[0], self._width(inputs.shape)))
+        kept = ops.any(ops.not_equal(inputs, self.mask_value), axis=-1, keepdims=True)
+        return ops.multiply(inputs, ops.cast(kept, inputs.dtype.name))
 
-    @staticmethod
-    def _width(shape):
-        sizes = tuple(shape)[1:]
-        return None if None in sizes else int(np.prod(sizes, dtype=np.int64))
+    def compute_mask(self, inputs, mask=None):
+        return ops.any(ops.not_equal(inputs, self.mask_value), axis=-1)
 
     def compute_output_shape(self, input_shape):
-        return (input_shape[0], self._width(input_shape))
+        return input_shape
 
 
 @registered.register()
-class Reshape(Layer):
-    """Gives each sample another shape.
+class ActivityRegularization(Layer):
+    """Returns its input and adds a penalty on it to the loss, divided by the batch size.
 
     Args:
-        target_shape: tuple of ints without the batch axis; one may be -1.
+        l1: float, factor of the sum of absolute values.
+        l2: float, factor of the sum of squares.
         **kwargs: see `Layer`.
 
     Shapes:
-        (batch, ...) -> (batch, *target_shape)
-
-    Raises:
-        ShapeError: the number of elements differs.
+        any -> the same
     """
 
     has_shape_rule = True
     keeps_dtype = True
+    supports_masking = True
     built = True
 
-    def __init__(self, target_shape, **kwargs):
-        super().__init__(**kwargs)
-        self.target_shape = int_tuple("Reshape", "target_shape", target_shape)
-        if sum(n == -1 for n in self.target_shape) > 1:
-            raise ValueError(f"Reshape: at most one size may be -1, got {self.target_shape}")
+    def __init__(self, l1=0.0, l2=0.0, **kwargs):
+        super().__init__(activity_regularizer=regularizers.L1L2(l1, l2), **kwargs)
+        self.l1, self.l2 = float(l1), float(l2)
 
     def call(self, inputs):
-        return ops.reshape(inputs, self.compute_output_shape(inputs.shape))
+        return inputs
 
     def compute_output_shape(self, input_shape):
-        batch, *sizes = input_shape
-        target = self.target_shape
-        if None in sizes:
-            return (batch, *(None if n == -1 else n for n in target))
-        total = int(np.prod(sizes, dtype=np.int64))
-        known = int(np.prod([n for n in target if n != -1], dtype=np.int64))
-        free = -1 in target
-        if (known == 0 or total % known if free else total != known) and not total == known == 0:
-            raise ShapeError(
-                f"Reshape {self.name!r}: {total} elements of input shape {Shape(input_shape)} "
-                f"don't fit target_shape {target}"
+        return input_shape
+
+    def get_config(self):
+        found = super().get_config()
+        del found["activity_regularizer"]
+        return found
+
+
+class _SpatialDropout(Dropout):
+    """Base of the layers that drop whole channels; ``rank`` axes lie between them."""
+
+    has_shape_rule = True
+    rank = None
+
+    def __init__(self, rate, data_format=None, **kwargs):
+        super().__init__(rate, **kwargs)
+        known = ("channels_last", "channels_first")
+        if data_format not in (None, *known):
+            raise ValueError(
+                f"{type(self).__name__}: expected data_format 'channels_last' or "
+                f"'channels_first', got {data_format!r}"
             )
-        return (batch, *(total // max(known, 1) if n == -1 else n for n in target))
+        self.data_format = data_format or config.image_data_format()
+        self.input_spec = InputSpec(ndim=self.rank + 2)
+
+    def _mask_shape(self, shape):
+        space = (1,) * self.rank
+        if self.data_format == "channels_first":
+            return (*shape[:2], *space)
+        return (shape[0], *space, shape[-1])
+
+
+@registered.register()
+class SpatialDropout1D(_SpatialDropout):
+    """Sets random channels to 0 in training, for all steps together, and scales up the rest.
+
+    Args:
+        rate: float in [0, 1), the part that is dropped.
+        **kwargs: see `Layer` and `Dropout`.
+
+    Shapes:
+        (batch, time, channels) -> the same
+
+    Reference:
+        Tompson et al., 2014, arXiv:1411.4280.
+    """
+
+    rank = 1
+
+    def __init__(self, rate, **kwargs):
+        super().__init__(rate, "channels_last", **kwargs)
+
+
+@registered.register()
+class SpatialDropout2D(_SpatialDropout):
+    """Sets random channels to 0 in training, for a whole image, and scales up the rest.
+
+    Args:
+        rate: float in [0, 1), the part that is dropped.
+        data_format: ``'channels_last'`` or ``'channels_first'``; None means
+            `config.image_data_format`.
+        **kwargs: see `Layer` and `Dropout`.
+
+    Shapes:
+        (batch, height, width, channels) -> the same
+
+    Reference:
+        Tompson et al., 2014, arXiv:1411.4280.
+    """
+
+    rank = 2
+
+    def __init__(self, rate, data_format=None, **kwargs):
+        super().__init__(rate, data_format, **kwargs)
+
+
+@registered.register()
+class SpatialDropout3D(_SpatialDropout):
+    """Sets random channels to 0 in training, for a whole volume, and scales up the rest.
+
+    Args:
+        rate: float in [0, 1), the part that is dropped.
+        data_format: ``'channels_last'`` or ``'channels_first'``; None means
+            `config.image_data_format`.
+        **kwargs: see `Layer` and `Dropout`.
+
+    Shapes:
+        (batch, depth, height, width, channels) -> the same
+
+    Reference:
+        Tompson et al., 2014, arXiv:1411.4280.
+    """
+
+    rank = 3
+
+    def __init__(self, rate, data_format=None, **kwargs):
+        super().__init__(rate, data_format, **kwargs)

@@ -26,8 +26,18 @@ class InputLayer(Layer):
     has_shape_rule = True
     built = True
 
-    def __init__(self, input_shape=None, batch_size=None, batch_input_shape=None, dtype=None,
-                 input_tensor=None, sparse=False, name=None, ragged=False, **kwargs):
+    def __init__(
+        self,
+        input_shape=None,
+        batch_size=None,
+        batch_input_shape=None,
+        dtype=None,
+        input_tensor=None,
+        sparse=False,
+        name=None,
+        ragged=False,
+        **kwargs,
+    ):
         if batch_input_shape is None:
             batch_input_shape = kwargs.pop("batch_shape", None)
         if sparse or ragged:
@@ -47,7 +57,14 @@ class InputLayer(Layer):
         self._batch_input_shape = shape
         self.sparse, self.ragged = False, False
         self.is_placeholder = True
-        Node(self, (), {}, SymbolicTensor(shape, self.dtype, self.name))
+        self._begin()
+
+    def _begin(self):
+        Node(self, (), {}, SymbolicTensor(self._batch_input_shape, self.dtype, self.name))
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        self._begin()
 
     @property
     def batch_input_shape(self):
@@ -67,8 +84,17 @@ class InputLayer(Layer):
         }
 
 
-def Input(shape=None, batch_shape=None, name=None, dtype=None, sparse=False, tensor=None,
-          batch_size=None, ragged=False, **kwargs):
+def Input(
+    shape=None,
+    batch_shape=None,
+    name=None,
+    dtype=None,
+    sparse=False,
+    tensor=None,
+    batch_size=None,
+    ragged=False,
+    **kwargs,
+):
     """Return a symbolic tensor from which a functional model is built.
 
     Args:
@@ -88,7 +114,14 @@ def Input(shape=None, batch_shape=None, name=None, dtype=None, sparse=False, ten
     if shape is not None and batch_shape is not None:
         raise ValueError("Input: expected shape or batch_shape, got both")
     layer = InputLayer(
-        input_shape=shape, batch_size=batch_size, batch_input_shape=batch_shape, dtype=dtype,
-        input_tensor=tensor, sparse=sparse, name=name, ragged=ragged, **kwargs,
+        input_shape=shape,
+        batch_size=batch_size,
+        batch_input_shape=batch_shape,
+        dtype=dtype,
+        input_tensor=tensor,
+        sparse=sparse,
+        name=name,
+        ragged=ragged,
+        **kwargs,
     )
     return layer._inbound_nodes[0].structure

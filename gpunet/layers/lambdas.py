@@ -2,14 +2,20 @@
 
 import base64
 import contextlib
+import dis
 import inspect
 import marshal
+import sys
 import types
 from contextvars import ContextVar
 
+import numpy as np
+
 from gpunet import registry
-from gpunet.errors import FileFormatError
-from gpunet.layers.base import Layer
+from gpunet.errors import FileFormatError, UnknownNameError
+from gpunet.layers.arguments import is_shape
+from gpunet.layers.base import Layer, placeholders
+from gpunet.nest import flatten, map_nest
 
 __all__ = ["Lambda", "safe_mode_scope"]
 
@@ -63,25 +69,21 @@ class Lambda(Layer):
             options["training"] = training
         return self.function(inputs, **options)
 
-    def _infer(self, args, kwargs):
+    def _trace(self, args, kwargs):
         try:
-            return super()._infer(args, kwargs)
-        except TypeError:
+            return super()._trace(args, kwargs)
+        except TypeError:  # the function looks at values
             if self._output_shape is None:
                 raise
-            from gpunet.graph import SymbolicTensor
-            from gpunet.nest import map_nest
-
-            first = args[0][0] if isinstance(args[0], (list, tuple)) else args[0]
             shape = self.compute_output_shape(map_nest(lambda t: t.shape, args[0]))
-            return SymbolicTensor(shape, first.dtype)
+            return placeholders(shape, flatten(args[0])[0].dtype)
 
     def compute_output_shape(self, input_shape):
         if self._output_shape is None:
             return super().compute_output_shape(input_shape)
         if callable(self._output_shape):
             return self._output_shape(input_shape)
-        first = input_shape[0] if isinstance(input_shape, list) else input_shape
+        first = input_shape if is_shape(input_shape) else input_shape[0]
         return (first[0], *self._output_shape)
 
     def compute_mask(self, inputs, mask=None):
@@ -91,27 +93,26 @@ class Lambda(Layer):
     def _own_mask_rule(self):
         return self.mask is not None
 
-    @property
-    def makes_masks(self):
-        """bool, whether a mask was given."""
-        return self.mask is not None
-
     def get_config(self):
-        function, kind = _write(self.function, self.name)
-        shape = self._output_shape
-        shape_kind = "raw"
-        if callable(shape):
-            shape, shape_kind = _write(shape, self.name)
-        return {
-            **self._base_config(),
-            "function": function,
-            "function_type": kind,
-            "module": getattr(self.function, "__module__", None),
-            "output_shape": shape,
-            "output_shape_type": shape_kind,
-            "output_shape_module": getattr(self._output_shape, "__module__", None),
-            "arguments": self.arguments,
+        """Return the config, functions by name; those made by ``lambda`` as Keras writes them."""
+        found = self._base_config()
+        for key, value in (
+            ("function", self.function),
+            ("output_shape", self._output_shape),
+            ("mask", self.mask),
+        ):
+            prefix = "" if key == "function" else f"{key}_"
+            if callable(value):
+                found[key], kind = _write(value, self.name)
+                found[f"{prefix or 'function_'}type"] = kind
+                found[f"{prefix}module"] = getattr(value, "__module__", None)
+            elif key == "output_shape":
+                found.update(output_shape=value, output_shape_type="raw", output_shape_module=None)
+        found["arguments"] = {
+            k: {"type": "ndarray", "value": v.tolist()} if isinstance(v, np.ndarray) else v
+            for k, v in self.arguments.items()
         }
+        return found
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
@@ -121,17 +122,24 @@ class Lambda(Layer):
         function under the layer's name, else its bytecode is needed, which safe mode refuses.
         """
         config = dict(config)
-        name = config.get("name")
-        for key in ("module", "output_shape_module", "mask_module", "mask_type"):
-            config.pop(key, None)
-        kind = config.pop("function_type", None)
-        config["function"] = _read(config["function"], kind, name, custom_objects)
-        kind = config.pop("output_shape_type", "raw")
-        if kind != "raw":
-            config["output_shape"] = _read(config["output_shape"], kind, name, custom_objects)
-        elif isinstance(config.get("output_shape"), list):
+        layer = config.get("name")
+        for key, prefix in (("function", ""), ("output_shape", "output_shape_"), ("mask", "mask_")):
+            kind = config.pop(f"{prefix or 'function_'}type", None)
+            module = config.pop(f"{prefix}module", None)
+            if key == "function" or kind in ("function", "lambda") or _is_code(config.get(key)):
+                config[key] = _read(config[key], kind, module, layer, custom_objects)
+        if isinstance(config.get("output_shape"), list):
             config["output_shape"] = tuple(config["output_shape"])
+        config["arguments"] = {
+            k: np.array(v["value"]) if isinstance(v, dict) and v.get("type") == "ndarray" else v
+            for k, v in (config.get("arguments") or {}).items()
+        }
         return cls(**config)
+
+
+def _is_code(value):
+    """Return whether a value is a function in the form in which Keras 3 writes it."""
+    return isinstance(value, dict) and value.get("class_name") in ("__lambda__", "function")
 
 
 def _parameters(function):
@@ -155,44 +163,71 @@ def _write(function, layer):
     return name, "function"
 
 
-def _read(value, kind, layer, custom_objects):
-    found = registry.get_registered_object(layer or "", custom_objects)
-    if isinstance(value, dict) and value.get("class_name") == "__lambda__":  # Keras 3, tf_keras
-        inner = value.get("config", {})
+def _read(value, kind, module, layer, custom_objects):
+    """Return the function that a config means."""
+    by_layer = registry.get_registered_object(layer or "", custom_objects)
+    if isinstance(value, dict) and value.get("class_name") == "__lambda__":
+        inner = value.get("config") or {}
         value, kind = [inner.get("code"), inner.get("defaults"), inner.get("closure")], "lambda"
+    elif isinstance(value, dict):
+        value = value.get("config")
     if kind == "lambda" or isinstance(value, (list, tuple)):
-        if found is not None:
-            return found
+        if callable(by_layer):
+            return by_layer
         if _safe_mode.get():
             raise ValueError(
                 f"Lambda {layer!r}: its function is stored as Python bytecode, which could do "
                 f"anything. Pass the function itself, custom_objects={{{layer!r}: function}}, or, "
                 "if you trust the file, safe_mode=False."
             )
-        return _from_bytecode(value, layer)
-    name = value["config"] if isinstance(value, dict) else value
-    function = registry.get_registered_object(name, custom_objects)
-    if function is None:
-        function = found
-    if function is None:
-        raise registry.UnknownNameError(
-            f"Lambda {layer!r}: unknown function {name!r}; "
-            f"pass it in custom_objects={{{name!r}: ...}}"
+        return _from_bytecode(value, module, layer, custom_objects)
+    if not isinstance(value, str):
+        raise FileFormatError(f"Lambda {layer!r}: expected a function, its config holds {value!r}")
+    function = registry.get_registered_object(value, custom_objects) or by_layer
+    if not callable(function):
+        raise UnknownNameError(
+            f"Lambda {layer!r}: unknown function {value!r}; "
+            f"pass it in custom_objects={{{value!r}: ...}}"
         )
     return function
 
 
-def _from_bytecode(value, layer):
-    from gpunet import backend, ops
+# -- bytecode, which only safe_mode=False lets in ---------------------------------------------
 
-    code, defaults, closure = (*value, None, None)[:3]
+
+def _from_bytecode(value, module, layer, custom_objects):
+    from gpunet import backend
+
+    text, defaults, closure = (*value, None, None)[:3]
+    if isinstance(defaults, dict):  # Keras 3 writes tuples so
+        defaults = defaults.get("items")
+    code, reason = None, "it is no code"
     try:
-        code = marshal.loads(base64.b64decode(code.encode("ascii")))
-    except (ValueError, EOFError, TypeError) as error:
+        code = marshal.loads(base64.b64decode(text.encode("ascii")))
+    except Exception as error:  # marshal raises whatever the bytes lead it to
+        reason = str(error)
+    if not isinstance(code, types.CodeType) or not _runs_here(code):
         raise FileFormatError(
-            f"Lambda {layer!r}: the bytecode of its function was written by another version of "
-            f"Python ({error}); pass the function in custom_objects={{{layer!r}: function}}"
-        ) from None
+            f"Lambda {layer!r}: the bytecode of its function is damaged or of another version of "
+            f"Python than {sys.version_info.major}.{sys.version_info.minor} ({reason}); pass the "
+            f"function in custom_objects={{{layer!r}: function}}"
+        )
     cells = tuple(types.CellType(c) for c in closure) if closure else None
-    defaults = tuple(defaults) if defaults else None
-    return types.FunctionType(code, {"K": backend, "ops": ops}, "<lambda>", defaults, cells)
+    if len(cells or ()) != len(code.co_freevars):
+        raise FileFormatError(f"Lambda {layer!r}: its function lacks variables from around it")
+    names = {"K": backend, "backend": backend, "np": np}
+    known = sys.modules.get(module) if isinstance(module, str) else None
+    names.update(vars(known) if known is not None else {})
+    names.update(registry.all_custom_objects(custom_objects))
+    return types.FunctionType(code, names, "<lambda>", tuple(defaults or ()) or None, cells)
+
+
+def _runs_here(code):
+    """Return whether bytecode could be this Python's: others crash the interpreter."""
+    try:
+        names = [i.opname for i in dis.get_instructions(code)]
+    except Exception:  # operands that point nowhere
+        return False
+    starts = sys.version_info < (3, 11) or "RESUME" in names
+    nested = [c for c in code.co_consts if isinstance(c, types.CodeType)]
+    return starts and not any(n.startswith("<") for n in names) and all(map(_runs_here, nested))

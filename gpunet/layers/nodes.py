@@ -1,5 +1,7 @@
 """What a layer tells about its calls: inputs, outputs and shapes by node."""
 
+from gpunet.nest import map_nest
+
 __all__ = ["NodeAccess"]
 
 
@@ -73,7 +75,8 @@ class NodeAccess:
     def _calls(self, what):
         if not self._inbound_nodes:
             raise AttributeError(
-                f"Layer {self.name} was never called on a symbolic tensor, so it has no {what}."
+                f"Layer {self.name} has no inbound nodes: it has no {what} until it is called on a "
+                "symbolic tensor."
             )
         return self._inbound_nodes
 
@@ -103,22 +106,14 @@ class NodeAccess:
             return nodes[index]
         except IndexError:
             raise ValueError(
-                f"Layer {self.name}: asked for the {what} at node {index}, but the layer has "
-                f"only {len(nodes)} inbound nodes."
+                f"Layer {self.name}: asked to get {what} at node {index}, but the layer has only "
+                f"{len(nodes)} inbound nodes."
             ) from None
 
 
-def _map(function, nest):
-    if isinstance(nest, (list, tuple)):
-        return [_map(function, part) for part in nest]
-    if isinstance(nest, dict):
-        return {key: _map(function, part) for key, part in nest.items()}
-    return function(nest)
-
-
 def _shape(nest):
-    return _map(lambda t: tuple(t.shape), nest)
+    return map_nest(lambda t: tuple(t.shape), nest)
 
 
 def _mask(nest):
-    return _map(lambda t: getattr(t, "_keras_mask", None), nest)
+    return map_nest(lambda t: getattr(t, "_keras_mask", None), nest)

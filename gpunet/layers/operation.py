@@ -23,17 +23,15 @@ class OpLayer(Layer):
     """
 
     built = True
+    _autocast = False
 
-    def __init__(self, op, options, name=None, **kwargs):
-        super().__init__(name=name or None, **kwargs)
+    def __init__(self, op, options, **kwargs):
+        super().__init__(**kwargs)
         self.op = op
         self.options = options
 
     def call(self, *args):
         return self.op(*args, **self.options)
-
-    def _infer(self, args, kwargs):
-        return infer(self.op, args, self.options)
 
     def _trace(self, args, kwargs):
         return infer(self.op, args, self.options)
@@ -54,7 +52,9 @@ def infer(op, args, options):
         SymbolicTensor, or a tuple of them for an op with several results.
     """
     if op.infer is None:
-        raise TypeError(f"op {op.name!r} can't be used on symbolic tensors; put it in a Lambda layer")
+        raise TypeError(
+            f"op {op.name!r} can't be used on symbolic tensors; put it in a Lambda layer"
+        )
     shapes = [tuple(getattr(a, "shape", ())) for a in args]
     shape = op.infer(*shapes, **options)
     dtypes = _dtypes(op, args, shapes, options)
@@ -89,7 +89,7 @@ def _run_for_dtype(op, kinds, shapes, options):
 def _on_symbolic(op, args, options):
     if tracing():
         return infer(op, args, options)
-    return OpLayer(op, options, name=None)(*args)
+    return OpLayer(op, options)(*args)
 
 
 Op.on_symbolic = staticmethod(_on_symbolic)

@@ -91,8 +91,11 @@ def _astype(self, dtype, copy=True):
 
 
 def _reduction(op):
-    def method(self, axis=None, keepdims=False):
-        return op(self, axis=axis, keepdims=keepdims)
+    def method(self, axis=None, dtype=None, out=None, keepdims=False):
+        # np.sum(tensor) and its like come here, with these arguments.
+        if out is not None:
+            raise TypeError(f"{op.name} of a tensor makes a new tensor, out= can't be given")
+        return op(self if dtype is None else self.astype(dtype), axis=axis, keepdims=keepdims)
 
     method.__doc__ = op.__doc__
     method.__name__ = op.name

@@ -122,6 +122,15 @@ class Generator:
             if self._state is not None or offset:
                 self._place(self._device or arrays.current_device(), offset)
 
+    def __reduce__(self):
+        return _restored, (self.state(),)
+
+
+def _restored(state):
+    generator = Generator()
+    generator.set_state(state)
+    return generator
+
 
 _default = Generator()
 

@@ -50,10 +50,10 @@ class State:
         """
         return values
 
-    def _entries(self):
+    def _entries(self, groups=None):
         """Yield (Entry, slot name, initial value) in the order of files."""
         slots = self.slots()
-        for group in self._store.groups:
+        for group in self._store.groups if groups is None else groups:
             for names in self.slot_order() if slots else ():
                 for entry in group:
                     for name in names:
@@ -68,10 +68,29 @@ class State:
     @property
     def weight_names(self):
         """list of strs beside `weights`, as Keras writes them to files."""
+        return self._names(self._entries())
+
+    def state_of(self, weights):
+        """Return what a file holds for a model: the state that belongs to its weights alone.
+
+        Slots that don't exist yet are made, so that the file has them for every weight.
+
+        Args:
+            weights: list of Variables.
+
+        Returns:
+            (names, Variables), in the order in which a new optimizer of these weights has them.
+        """
+        self.build(weights)
+        found = list(self._entries([[self._store.entry(w) for w in weights]]))
+        slots = [entry.slot(name, initial) for entry, name, initial in found]
+        return self._names(found), [self.iterations, *self.scalars(), *slots]
+
+    def _names(self, entries):
         legacy = self.is_legacy_optimizer
         names = [f"{self.name}/iter:0" if legacy else "iteration:0"]
         names += [f"{self.name}/{v.name}:0" for v in self.scalars()]
-        for entry, slot, _ in self._entries():
+        for entry, slot, _ in entries:
             weight = entry.ref().name.removesuffix(":0")
             if legacy:
                 names.append(f"{self.name}/{weight}/{slot}:0")

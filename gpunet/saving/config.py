@@ -1,8 +1,11 @@
 """Graphs to config dicts and back, in the form that Keras 2 writes."""
 
+import inspect
+
 from gpunet import registry
 from gpunet.errors import FileFormatError
 from gpunet.graph import SymbolicTensor
+from gpunet.layers.input import InputLayer
 from gpunet.nest import flatten, map_nest
 
 __all__ = ["graph_config", "graph_from_config", "layer_config", "layer_from_config"]
@@ -47,6 +50,7 @@ def graph_config(model):
         numbers.update((node, n) for n, node in enumerate(kept, first))
 
     def place(t):
+        t = graph.source(t)
         return [t.node.layer.name, numbers[t.node], t.tensor_index]
 
     def ends(nest):
@@ -84,8 +88,6 @@ def _call(node, place):
 
 
 def _argument_names(layer):
-    import inspect
-
     return list(inspect.signature(layer.call).parameters)
 
 
@@ -102,23 +104,21 @@ def graph_from_config(config, custom_objects=None):
     Raises:
         FileFormatError: a config that refers to tensors that nothing makes.
     """
-    layers, waiting = {}, []
+    made, waiting = {}, []
+    from_zero = _first_calls(config)
     for entry in config["layers"]:
         layer = layer_from_config(entry, custom_objects)
-        layers[layer.name] = layer
-        first = 1 if getattr(layer, "_graph", None) is not None else 0
-        for number, call in enumerate(entry.get("inbound_nodes") or [], first):
+        if isinstance(layer, InputLayer):
+            made[layer.name, 0, 0] = layer._inbound_nodes[0].outputs[0]
+            continue
+        # A nested model's node 0 is the model itself in most files, its first call in some.
+        nested = getattr(layer, "layers", None) is not None and layer.name not in from_zero
+        for number, call in enumerate(entry.get("inbound_nodes") or [], int(nested)):
             waiting.append((layer, number, call))
-    made = {}
-    for layer in layers.values():
-        for node in layer._inbound_nodes:  # InputLayers have theirs already
-            made.update(((layer.name, node.index, i), t) for i, t in enumerate(node.outputs))
 
     def find(place):
-        key = (place[0], int(place[1]), int(place[2]))
-        if key not in made and key[0] in layers and (key[0], key[1] + 1, key[2]) in made:
-            key = (key[0], key[1] + 1, key[2])  # Keras 3 counts a nested model's calls from 0
-        return made.get(key)
+        name, node, index = place[:3]
+        return made.get((name, int(node), int(index)))
 
     while waiting:
         left = []
@@ -147,6 +147,23 @@ def graph_from_config(config, custom_objects=None):
         return tensors[0] if len(tensors) == 1 else tensors
 
     return ends("input_layers"), ends("output_layers")
+
+
+def _first_calls(config):
+    """Return the names of the layers whose node 0 is used in a config."""
+    found, waiting = set(), [e.get("inbound_nodes") for e in config["layers"]]
+    waiting += [config["input_layers"], config["output_layers"]]
+    while waiting:
+        nest = waiting.pop()
+        if _is_place(nest):
+            if nest[1] == 0:
+                found.add(nest[0])
+            waiting += nest[3:]
+        elif isinstance(nest, dict):
+            waiting += nest.values()
+        elif isinstance(nest, list):
+            waiting += nest
+    return found
 
 
 def _end(place, find, key):

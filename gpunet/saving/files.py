@@ -1,22 +1,34 @@
 """Whole models in HDF5 files, in the layout of Keras 2."""
 
+import contextlib
 import json
 import os
-import sys
 
 import numpy as np
 
-from gpunet import losses, metrics, optimizers, registry
-from gpunet.errors import FileFormatError, UnknownNameError
+from gpunet import registry
+from gpunet.errors import FileFormatError, GpunetError, UnknownNameError
+from gpunet.saving.compiled import compile_from, read_state, training_config, write_state
 from gpunet.saving.config import layer_config, layer_from_config
-from gpunet.saving.hdf5 import open_for_reading, read_text, replace_file
-from gpunet.saving.weights import read_arrays, read_weights, write_arrays, write_weights
+from gpunet.saving.hdf5 import (
+    has_attribute,
+    has_member,
+    member,
+    name_of,
+    open_for_reading,
+    read_text,
+    replace_file,
+)
+from gpunet.saving.weights import has_weights, read_weights, write_weights
 
 __all__ = ["Saving", "save_model", "load_model", "KERAS_VERSION"]
 
 # The version of Keras whose files these are.
 KERAS_VERSION = "2.4.0"
 FORMAT = 1
+
+# Arguments of tf.keras that change nothing here.
+_IGNORED = ("options", "signatures", "save_traces")
 
 
 class Saving:
@@ -26,34 +38,42 @@ class Saving:
         """Write architecture, weights, compile arguments and optimizer state to an HDF5 file.
 
         Args:
-            filepath: str or path-like.
+            filepath: str or path-like, an h5py.File, or a binary file object.
             overwrite: bool; False refuses to replace a file.
-            include_optimizer: bool, write the optimizer and its state.
+            include_optimizer: bool, write the compile arguments and the optimizer's state.
             save_format: None or ``'h5'``.
+
+        Raises:
+            ValueError: a model without weights yet, or one that is Python code alone.
+            OSError: the file can't be written; an old one of that name is as it was.
         """
         save_model(self, filepath, overwrite, include_optimizer, save_format, **kwargs)
 
     def save_weights(self, filepath, overwrite=True, save_format=None, **kwargs):
         """Write the weights alone to an HDF5 file; see `save`."""
-        _check_target(filepath, overwrite, save_format)
+        _check_target("save_weights", filepath, overwrite, save_format, kwargs)
         if not self.built:
             raise ValueError(f"save_weights: model {self.name!r} isn't built, it has no weights")
         with replace_file(filepath) as file:
             write_weights(file, self)
             _stamp(file)
 
-    def load_weights(self, filepath, by_name=False, skip_mismatch=False, reshape=False, **kwargs):
+    def load_weights(self, filepath, by_name=False, skip_mismatch=False, reshape=False,
+                     max_bytes=None, **kwargs):
         """Fill the weights from an HDF5 file, of weights or of a whole model.
 
         Args:
-            filepath: str or path-like.
+            filepath: str or path-like, an h5py group, or a binary file object.
             by_name: bool, match layers by name in place of position.
             skip_mismatch: bool, with ``by_name``: skip layers whose shapes differ.
-            reshape: accepted as in Keras 2.3; shapes must match.
+            reshape: bool, take arrays of another shape with the same number of elements.
+            max_bytes: int, the most that all arrays together may take; half of the machine's
+                memory by default.
 
         Raises:
-            ValueError: weights that don't fit; the model stays as it was.
+            ValueError: weights that don't fit, or a damaged file; the model stays as it was.
         """
+        _check_unknown("load_weights", kwargs)
         if skip_mismatch and not by_name:
             raise ValueError("load_weights: skip_mismatch needs by_name=True")
         if not self.built:
@@ -61,10 +81,10 @@ class Saving:
                 f"load_weights: model {self.name!r} isn't built, it has no weights yet. "
                 "Call it on data or build(input_shape) first."
             )
-        with open_for_reading(filepath) as file:
-            group = file["model_weights"] if "layer_names" not in file.attrs \
-                and "model_weights" in file else file
-            read_weights(group, self, by_name, skip_mismatch)
+        with open_for_reading(filepath) as file, _named_errors(name_of(filepath)):
+            whole = not has_attribute(file, "layer_names") and has_member(file, "model_weights")
+            group = member(file, "model_weights") if whole else file
+            read_weights(group, self, by_name, skip_mismatch, reshape, max_bytes)
 
     def to_json(self, **kwargs):
         """Return the architecture as JSON; keyword arguments go to ``json.dumps``."""
@@ -72,32 +92,22 @@ class Saving:
         return json.dumps(config, default=_plain, **kwargs)
 
 
-def _check_target(filepath, overwrite, save_format):
-    if save_format not in (None, "h5", "hdf5", "keras_h5"):
-        raise ValueError(f"save: expected save_format 'h5', got {save_format!r}")
-    if not overwrite and os.path.exists(filepath):
-        raise FileExistsError(
-            f"{os.fspath(filepath)!r} exists; pass overwrite=True to replace it"
-        )
-
-
-def _stamp(group):
-    group.attrs["backend"] = "tensorflow"
-    group.attrs["keras_version"] = KERAS_VERSION
-
-
 def save_model(model, filepath, overwrite=True, include_optimizer=True, save_format=None,
                **kwargs):
     """Write a model to an HDF5 file; see `Model.save`."""
     import gpunet
 
-    _check_target(filepath, overwrite, save_format)
+    _check_target("save", filepath, overwrite, save_format, kwargs)
     if not model.built:
         raise ValueError(f"save: model {model.name!r} isn't built, it has no weights yet")
+    if model._graph is None:
+        raise NotImplementedError(
+            f"save: the structure of {type(model).__name__} {model.name!r} is Python code, which "
+            "isn't written to files; save the weights alone by save_weights()"
+        )
+    compiled = include_optimizer and model.optimizer is not None
     config = json.dumps(layer_config(model), default=_plain)
-    training = None
-    if include_optimizer and model.optimizer is not None:
-        training = json.dumps(training_config(model), default=_plain)
+    training = json.dumps(training_config(model), default=_plain) if compiled else None
     with replace_file(filepath) as file:
         _stamp(file)
         file.attrs["gpunet_version"] = gpunet.__version__
@@ -106,23 +116,24 @@ def save_model(model, filepath, overwrite=True, include_optimizer=True, save_for
         weights = file.create_group("model_weights")
         _stamp(weights)
         write_weights(weights, model)
-        if training is not None:
+        if compiled:
             file.attrs["training_config"] = training
-            state = model.optimizer.weights
-            if state:
-                group = file.create_group("optimizer_weights")
-                write_arrays(group, model.optimizer.weight_names, [w.numpy() for w in state])
+            write_state(file, model)
 
 
-def load_model(filepath, custom_objects=None, compile=True, safe_mode=True, **kwargs):
+def load_model(filepath, custom_objects=None, compile=True, options=None, safe_mode=True,
+               max_bytes=None):
     """Read a model from an HDF5 file that `Model.save`, or Keras, wrote.
 
     Args:
-        filepath: str or path-like.
+        filepath: str or path-like, an h5py.File, or a binary file object.
         custom_objects: dict name -> class or function, for what the file names and gpunet
             doesn't know.
         compile: bool, restore the compile arguments and the optimizer's state.
+        options: accepted as in tf.keras; changes nothing.
         safe_mode: bool; False lets Lambda layers run bytecode from the file.
+        max_bytes: int, the most that all arrays of the model together may take; half of the
+            machine's memory by default.
 
     Returns:
         Model.
@@ -133,100 +144,121 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True, **kw
     """
     from gpunet.layers.lambdas import safe_mode_scope
 
-    with open_for_reading(filepath) as file:
-        config = _read_json(file, "model_config", filepath)
-        with safe_mode_scope(safe_mode):
-            model = layer_from_config(config, custom_objects)
-        if "model_weights" not in file:
-            raise FileFormatError(f"{os.fspath(filepath)!r} holds a config, but no weights")
+    name = name_of(filepath)
+    with (
+        open_for_reading(filepath) as file,
+        registry.custom_object_scope(custom_objects),
+        _named_errors(name),
+    ):
+        with safe_mode_scope(safe_mode), _understood("model_config"):
+            model = layer_from_config(_read_json(file, "model_config"), custom_objects)
+            if not isinstance(model, Saving):
+                raise FileFormatError(f"it holds a {type(model).__name__}, which is no model")
+        weights = member(file, "model_weights")
+        if not model.built and has_weights(weights):
+            raise FileFormatError("its model_config says nothing of the input's shape")
         if model.built:
-            read_weights(file["model_weights"], model)
-        if compile and "training_config" in file.attrs:
-            training = _read_json(file, "training_config", filepath)
-            with registry.custom_object_scope(custom_objects):
-                _compile(model, training, filepath)
-            if "optimizer_weights" in file:
-                names, values = read_arrays(file["optimizer_weights"])
-                model.optimizer.build(model.trainable_weights)
-                model.optimizer.set_weights(values)
+            read_weights(weights, model, max_bytes=max_bytes)
+        training = _read_json(file, "training_config", needed=False) if compile else None
+        if training is not None:
+            try:
+                with _understood("training_config"):
+                    compile_from(model, training)
+            except UnknownNameError as error:
+                raise UnknownNameError(
+                    f"it was compiled with something unknown: {error} "
+                    "Or load it with compile=False."
+                ) from None
+            if has_member(file, "optimizer_weights"):
+                read_state(member(file, "optimizer_weights"), model, max_bytes)
     return model
 
 
-def _read_json(file, name, filepath):
+# -- checks -----------------------------------------------------------------------------------
+
+
+def _check_target(what, filepath, overwrite, save_format, options):
+    _check_unknown(what, options)
+    if save_format not in (None, "h5", "hdf5", "keras_h5"):
+        raise ValueError(
+            f"{what}: expected save_format 'h5', got {save_format!r}; gpunet writes HDF5"
+        )
+    if not isinstance(filepath, (str, bytes, os.PathLike)):
+        return
+    path = os.fsdecode(filepath)
+    if path.endswith((".keras", ".tf")):
+        raise ValueError(f"{what}: gpunet writes HDF5 files; end the name in '.h5', got {path!r}")
+    if not overwrite and os.path.exists(path):
+        raise FileExistsError(f"{path!r} exists; pass overwrite=True to replace it")
+
+
+def _check_unknown(what, options):
+    unknown = [key for key in options if key not in _IGNORED]
+    if unknown:
+        raise TypeError(f"{what}: unknown argument(s) {unknown}")
+
+
+@contextlib.contextmanager
+def _named_errors(name):
+    """Put the file's name in front of what gpunet has to say about its content."""
+    try:
+        yield
+    except GpunetError as error:
+        raise type(error)(f"{name}: {error}") from error.__cause__
+
+
+@contextlib.contextmanager
+def _understood(attribute):
+    """Turn what a malformed config leads to into an error that names the attribute."""
+    try:
+        yield
+    except (KeyError, IndexError, AttributeError, RecursionError, ArithmeticError) as error:
+        raise FileFormatError(
+            f"attribute {attribute!r} can't be understood ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _read_json(file, name, needed=True):
     text = read_text(file, name)
+    if text is None and not needed:
+        return None
     if text is None:
         raise FileFormatError(
-            f"{os.fspath(filepath)!r} holds no {name}: it isn't a whole model. A file of weights "
+            f"there is no attribute {name!r}: it isn't a whole model. A file of weights "
             "alone goes into a model of the same layers by model.load_weights(path)."
         )
     try:
         return json.loads(text)
     except ValueError as error:
-        raise FileFormatError(
-            f"{os.fspath(filepath)!r}: attribute {name} isn't JSON ({error})"
-        ) from None
+        raise FileFormatError(f"attribute {name!r} isn't JSON ({error})") from None
+    except RecursionError:
+        raise FileFormatError(f"attribute {name!r} is nested too deeply") from None
 
 
-def _compile(model, training, filepath):
-    try:
-        model.compile(
-            optimizer=optimizers.deserialize(training["optimizer_config"]),
-            loss=_read(losses.deserialize, training.get("loss")),
-            metrics=_read(metrics.deserialize, training.get("metrics")),
-            loss_weights=training.get("loss_weights"),
-            weighted_metrics=_read(metrics.deserialize, training.get("weighted_metrics")),
-        )
-    except UnknownNameError as error:
-        raise UnknownNameError(
-            f"{os.fspath(filepath)!r} was compiled with something unknown: {error} "
-            "Or load it with compile=False."
-        ) from None
+# -- JSON -------------------------------------------------------------------------------------
 
 
-def _read(deserialize, nest):
-    """Make objects of the configs in a nest of names and configs."""
-    if isinstance(nest, dict) and "class_name" not in nest:
-        return {key: _read(deserialize, part) for key, part in nest.items()}
-    if isinstance(nest, list):
-        return [_read(deserialize, part) for part in nest]
-    return deserialize(nest) if isinstance(nest, dict) else nest
-
-
-def training_config(model):
-    """Return the compile arguments as a dict that JSON can hold."""
-    given = model._compiled
-    return {
-        "loss": _write(losses.serialize, given["loss"]),
-        "metrics": _write(metrics.serialize, given["metrics"]),
-        "weighted_metrics": _write(metrics.serialize, given["weighted_metrics"]),
-        "sample_weight_mode": given["sample_weight_mode"],
-        "loss_weights": given["loss_weights"],
-        "optimizer_config": {
-            "class_name": registry.get_registered_name(type(model.optimizer)),
-            "config": model.optimizer.get_config(),
-        },
-    }
-
-
-def _write(serialize, nest):
-    if isinstance(nest, dict) and "class_name" not in nest:
-        return {key: _write(serialize, part) for key, part in nest.items()}
-    if isinstance(nest, (list, tuple)):
-        return [_write(serialize, part) for part in nest]
-    return serialize(nest)
+def _stamp(group):
+    group.attrs["backend"] = "tensorflow"
+    group.attrs["keras_version"] = KERAS_VERSION
 
 
 def _plain(value):
-    """Give json what it can hold in place of arrays, numpy numbers, tuples and dtypes."""
+    """Give json what it can hold in place of arrays, numpy numbers, dtypes and functions."""
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, np.generic):
         return value.item()
-    if hasattr(value, "get_config"):
-        return {"class_name": type(value).__name__, "config": value.get_config()}
+    if isinstance(value, np.dtype):
+        return value.name
+    if hasattr(value, "get_config") and not isinstance(value, type):
+        return {
+            "class_name": registry.get_registered_name(type(value)),
+            "config": value.get_config(),
+        }
     if hasattr(value, "numpy"):
         return value.numpy().tolist()
-    name = getattr(value, "__name__", None)
-    if name is not None and name in sys.modules.get("builtins").__dict__:
-        return name
-    raise TypeError(f"a config can't hold {value!r} of type {type(value).__name__}")
+    name = registry.get_registered_name(value) if callable(value) else None
+    if name is None:
+        raise TypeError(f"a config can't hold {value!r} of type {type(value).__name__}")
+    return name

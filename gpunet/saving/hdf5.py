@@ -1,122 +1,351 @@
-"""HDF5 as Keras uses it: attributes of text, lists of names, groups of weights."""
+"""HDF5 as Keras uses it: attributes of text, lists of names, groups of weights.
+
+h5py is imported only where a file is opened: programs that need no file don't wait for it.
+"""
 
 import contextlib
 import os
-import tempfile
+import secrets
 
 import numpy as np
 
 from gpunet.errors import FileFormatError
 
-__all__ = ["open_for_reading", "replace_file", "read_text", "read_names", "write_names"]
+__all__ = [
+    "open_for_reading",
+    "replace_file",
+    "name_of",
+    "member",
+    "has_member",
+    "has_attribute",
+    "read_array",
+    "read_text",
+    "read_names",
+    "write_names",
+]
 
 # HDF5 keeps attributes of at most 64 KB in an object's header.
 _MAX_ATTRIBUTE = 64512
 
+# What h5py raises where the bytes of a file make no sense.
+_DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, AttributeError)
 
-def open_for_reading(path):
-    """Open an HDF5 file.
+
+def name_of(source):
+    """Return what error texts call a file: its path, quoted, or the kind of object."""
+    if _is_group(source):
+        return repr(source.file.filename)
+    if _is_stream(source):
+        return f"the {type(source).__name__}"
+    return repr(_path(source))
+
+
+def _path(source):
+    try:
+        return os.fsdecode(os.fspath(source))
+    except TypeError:
+        raise TypeError(
+            "expected a path, an h5py.File or a binary file object, "
+            f"got {type(source).__name__}"
+        ) from None
+
+
+def _is_group(source):
+    return hasattr(source, "attrs") and hasattr(source, "require_group")
+
+
+def _is_stream(source):
+    return hasattr(source, "seek") and (hasattr(source, "read") or hasattr(source, "write"))
+
+
+# -- files ------------------------------------------------------------------------------------
+
+
+def open_for_reading(source):
+    """Return an open HDF5 file, to be used as a context.
 
     Args:
-        path: str or path-like.
+        source: str or path-like, an h5py group (which stays open afterwards), or a binary
+            file object.
 
     Raises:
         FileNotFoundError, FileFormatError: no such file, or none that HDF5 can read.
     """
     import h5py
 
-    name = os.fspath(path)
-    if os.path.isdir(name):
+    if _is_group(source):
+        return contextlib.nullcontext(source)
+    if not _is_stream(source):
+        source = _path(source)
+        _check_readable(source)
+    try:
+        return _open(h5py, source)
+    except (OSError, RuntimeError, ValueError) as error:
         raise FileFormatError(
-            f"{name!r} is a folder (a TensorFlow SavedModel?). gpunet reads HDF5 files: in Keras, "
-            "save the model with model.save('model.h5')"
+            f"{name_of(source)} is no HDF5 file, or it is damaged{_instead(source)}: {error}"
+        ) from None
+
+
+def _open(h5py, source):
+    if not isinstance(source, str):
+        return h5py.File(source, "r")
+    try:
+        return h5py.File(source, "r", locking=False)  # network drives often have no locks
+    except OSError as error:
+        if "locking flag" not in str(error):
+            raise
+        return h5py.File(source, "r")  # this program has it open, with locks
+
+
+def _check_readable(name):
+    if os.path.isdir(name):
+        kind = "a TensorFlow SavedModel" if "saved_model.pb" in os.listdir(name) else "a folder"
+        raise FileFormatError(
+            f"{name!r} is {kind}; gpunet reads HDF5 files. In Keras, save the model by "
+            "model.save('model.h5')"
         )
     if not os.path.exists(name):
+        if os.path.exists(name + ".index"):
+            raise FileFormatError(
+                f"{name!r} is a TensorFlow checkpoint; gpunet reads HDF5 files. In Keras, save "
+                "the weights by model.save_weights('weights.h5')"
+            )
         raise FileNotFoundError(f"no such file: {name!r}")
-    try:
-        return h5py.File(name, "r", locking=False)
-    except OSError as error:
-        raise FileFormatError(f"{name!r} is no HDF5 file, or it is damaged: {error}") from None
+
+
+def _instead(source):
+    """Return what a file seems to be that isn't HDF5, for error texts."""
+    start = b""
+    if isinstance(source, str):
+        with contextlib.suppress(OSError), open(source, "rb") as file:
+            start = file.read(64)
+            if not start:
+                return " (it is empty)"
+    if start.startswith(b"PK"):
+        return " (a .keras archive? In Keras, save the model by model.save('model.h5'))"
+    if start.startswith(b"version https://git-lfs"):
+        return " (a Git LFS pointer; `git lfs pull` fetches the file itself)"
+    return ""
 
 
 @contextlib.contextmanager
-def replace_file(path):
+def replace_file(target):
     """Write an HDF5 file whole or not at all.
 
     The file is written beside its place and moved there when it is complete and on the disk;
-    whatever happens before leaves an old file of that name as it was.
+    whatever happens before leaves an old file of that name as it was.  An h5py group or a
+    file object as target is written into as it is.
 
     Args:
-        path: str or path-like.
+        target: str or path-like, an h5py group, or a binary file object.
 
     Yields:
-        h5py.File, open for writing.
+        h5py.File (or the group), open for writing.
     """
     import h5py
 
-    name = os.fspath(path)
-    folder = os.path.dirname(os.path.abspath(name))
+    if _is_group(target):
+        yield target
+        return
+    if _is_stream(target):
+        with h5py.File(target, "w") as file:
+            yield file
+        return
+    name = os.path.realpath(_path(target))  # a link stays a link
+    folder = os.path.dirname(name)
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"can't save {name!r}: the folder {folder!r} doesn't exist")
     if os.path.isdir(name):
         raise IsADirectoryError(f"can't save {name!r}: a folder of that name exists")
-    handle, temporary = tempfile.mkstemp(prefix=".gpunet-", suffix=".h5", dir=folder)
-    os.close(handle)
+    if os.path.exists(name) and not os.path.isfile(name):
+        raise FileFormatError(f"can't save {name!r}: it is a device, not a file")
+    temporary = os.path.join(folder, f".gpunet-{secrets.token_hex(8)}.tmp")
     try:
-        with h5py.File(temporary, "w") as file:
-            yield file
-        with open(temporary, "rb+") as written:
-            os.fsync(written.fileno())
-        _keep_mode(temporary, name)
+        with open(temporary, "xb+", buffering=0) as raw:
+            with h5py.File(_Sink(raw), "w") as file:
+                yield file
+            os.fsync(raw.fileno())
+        if os.path.exists(name):
+            with contextlib.suppress(OSError):
+                os.chmod(temporary, os.stat(name).st_mode & 0o777)
         os.replace(temporary, name)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+    _sync_folder(folder)
 
 
-def _keep_mode(temporary, name):
-    """Give the new file the access rights that an ordinary new file, or the old one, has."""
-    with contextlib.suppress(OSError):
-        if os.path.exists(name):
-            mode = os.stat(name).st_mode & 0o777
-        else:
-            mask = os.umask(0)
-            os.umask(mask)
-            mode = 0o666 & ~mask
-        os.chmod(temporary, mode)
+def _sync_folder(folder):
+    """Have the new name on the disk too, where the system can do that."""
+    with contextlib.suppress(OSError, AttributeError):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
-def read_text(group, name, default=None):
-    """Return an attribute that holds text, whether as bytes or as str."""
-    value = group.attrs.get(name, default)
-    if isinstance(value, np.ndarray) and value.shape == ():
+class _Sink:
+    """A file for h5py to write to; after an error, such as a full disk, it takes all and drops it.
+
+    HDF5 tries for ever to write what it still holds, and crashes at the end of the program if
+    it can't.
+    """
+
+    def __init__(self, raw):
+        self._raw = raw
+        self._failed = False
+
+    def __getattr__(self, name):
+        return getattr(self._raw, name)
+
+    def write(self, data):
+        return self._try(self._write_all, data, len(data))
+
+    def truncate(self, size=None):
+        return self._try(self._raw.truncate, size, size)
+
+    def flush(self):
+        """Do nothing: the file has no buffer."""
+
+    def _write_all(self, data):
+        data = memoryview(data)
+        done = 0
+        while done < len(data):
+            done += self._raw.write(data[done:])
+        return done
+
+    def _try(self, action, argument, result):
+        if self._failed:
+            return result
+        try:
+            return action(argument)
+        except BaseException:
+            self._failed = True
+            raise
+
+
+# -- what is in them --------------------------------------------------------------------------
+
+
+def member(group, name):
+    """Return a group or dataset that lies inside a group, under a name that may hold ``/``.
+
+    Raises:
+        FileFormatError: there is none, or a link that leads elsewhere stands in its place.
+    """
+    import h5py
+
+    found = group
+    for part in filter(None, name.split("/")):
+        who = f"{name!r} in group {group.name!r}"
+        try:
+            link = found.get(part, getlink=True) if isinstance(found, h5py.Group) else None
+            if link is not None and not isinstance(link, h5py.HardLink):
+                raise FileFormatError(f"{who} is a link to another place, which isn't followed")
+            inner = None if link is None else found[part]
+        except FileFormatError:
+            raise
+        except _DAMAGE as error:
+            raise FileFormatError(f"{who} is damaged: {error}") from None
+        if inner is None:
+            raise FileFormatError(f"{who} is missing")
+        found = inner
+    return found
+
+
+def has_member(group, name):
+    """Return whether a group holds something under a name."""
+    try:
+        return name in group
+    except _DAMAGE as error:
+        raise FileFormatError(f"group {group.name!r} is damaged: {error}") from None
+
+
+def read_array(dataset):
+    """Return the values of a dataset.
+
+    Raises:
+        FileFormatError: damaged, or data that lie outside of the file.
+    """
+    try:
+        if dataset.external or dataset.is_virtual:
+            raise FileFormatError(f"the data of {dataset.name!r} lie in another file")
+        return dataset[()]
+    except FileFormatError:
+        raise
+    except _DAMAGE as error:
+        raise FileFormatError(f"dataset {dataset.name!r} is damaged: {error}") from None
+
+
+def _attribute(group, name):
+    try:
+        return group.attrs[name] if name in group.attrs else None
+    except _DAMAGE as error:
+        raise _bad_attribute(group, name, error) from None
+
+
+def _bad_attribute(group, name, what):
+    return FileFormatError(f"attribute {name!r} of {group.name!r} is damaged: {what}")
+
+
+def has_attribute(group, name):
+    """Return whether a group has an attribute, perhaps one that is split over several."""
+    return any(_attribute(group, n) is not None for n in (name, f"{name}0"))
+
+
+def read_text(group, name):
+    """Return an attribute that holds text, whether as bytes or as str; None if there is none."""
+    value = _attribute(group, name)
+    if isinstance(value, np.ndarray) and value.size == 1:
         value = value.item()
-    return value.decode("utf-8") if isinstance(value, bytes) else value
+    return None if value is None else _text(group, name, value)
+
+
+def _text(group, name, value):
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise _bad_attribute(group, name, error) from None
+    if not isinstance(value, str):
+        raise _bad_attribute(group, name, f"expected text, got {type(value).__name__}")
+    return str(value)
 
 
 def read_names(group, name):
     """Return an attribute that holds a list of names; long lists are split over several.
 
     Raises:
-        FileFormatError: there is no such attribute.
+        FileFormatError: there is no such attribute, or it holds something else.
     """
-    if name in group.attrs:
-        parts = [group.attrs[name]]
-    else:
-        parts = []
-        while f"{name}{len(parts)}" in group.attrs:
-            parts.append(group.attrs[f"{name}{len(parts)}"])
+    parts = [_attribute(group, name)]
+    if parts[0] is None:
+        while parts[-1] is not None or len(parts) == 1:
+            parts.append(_attribute(group, f"{name}{len(parts) - 1}"))
+        parts = parts[1:-1]
         if not parts:
             raise FileFormatError(f"group {group.name!r} has no attribute {name!r}")
-    return [n.decode("utf-8") if isinstance(n, bytes) else str(n) for part in parts for n in part]
+    found = []
+    for part in parts:
+        if not isinstance(part, np.ndarray) or part.ndim != 1:
+            raise _bad_attribute(group, name, "expected a list of names")
+        found += [_text(group, name, value) for value in part.tolist()]
+    return found
 
 
 def write_names(group, name, names):
-    """Write a list of names as an attribute, split over several if it is long."""
+    """Write a list of names as an attribute, split over several if it is long.
+
+    Raises:
+        ValueError: a name that is longer than an attribute can be.
+    """
     encoded = [n.encode("utf-8") for n in names]
     longest = max(map(len, encoded), default=1) or 1
-    fits = max(1, _MAX_ATTRIBUTE // longest)
+    if longest > _MAX_ATTRIBUTE:
+        raise ValueError(f"a name is too long for a file: {max(names, key=len)[:40]!r}...")
+    fits = _MAX_ATTRIBUTE // longest
     if len(encoded) <= fits:
         group.attrs[name] = np.array(encoded, dtype=f"S{longest}") if encoded else np.zeros(0)
         return

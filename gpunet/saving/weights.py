@@ -1,18 +1,44 @@
 """Weights to HDF5 groups and back, layer by layer."""
 
+import math
+import os
+import warnings
+
 import numpy as np
 
 from gpunet.errors import FileFormatError, ShapeError
-from gpunet.saving.hdf5 import read_names, write_names
+from gpunet.saving.hdf5 import has_member, member, read_array, read_names, write_names
 from gpunet.tensor import Shape
 from gpunet.variables import allocate
 
-__all__ = ["write_weights", "read_weights", "write_arrays", "read_arrays"]
+__all__ = ["write_weights", "read_weights", "write_arrays", "find_arrays", "check_total", "has_weights"]
+
+# The group of the weights that a model owns itself, outside of its layers.
+_OWN = "top_level_model_weights"
 
 
 def layer_weights(layer):
     """Return a layer's weights in the order of files: the trained ones, then the others."""
     return layer.trainable_weights + layer.non_trainable_weights
+
+
+def _parts(model):
+    """Return (name, who, weights) of all that files keep in a group of its own.
+
+    Files list the layers in the order of the graph, Sequential models without InputLayer.
+    """
+    return [
+        (layer.name, f"{type(layer).__name__} {layer.name!r}", layer_weights(layer))
+        for layer in model.layers
+    ]
+
+
+def _own_weights(model):
+    inside = {id(w) for _, _, weights in _parts(model) for w in weights}
+    return [w for w in layer_weights(model) if id(w) not in inside]
+
+
+# -- writing ----------------------------------------------------------------------------------
 
 
 def write_weights(group, model):
@@ -22,111 +48,153 @@ def write_weights(group, model):
         group: h5py group, empty.
         model: Model.
     """
-    layers = _file_layers(model)
-    write_names(group, "layer_names", [layer.name for layer in layers])
-    for layer in layers:
-        inner = group.create_group(layer.name)
-        weights = layer_weights(layer)
+    parts = _parts(model)
+    write_names(group, "layer_names", [name for name, _, _ in parts])
+    for name, _, weights in parts:
+        inner = group.require_group(name)  # layers may be called 'a' and 'a/b'
         write_arrays(inner, [w.name for w in weights], [w.numpy() for w in weights])
-
-
-def _file_layers(model):
-    """Return a model's layers as files list them: Sequential without its InputLayer."""
-    return model.layers
+    own = _own_weights(model)
+    if own:
+        inner = group.require_group(_OWN)
+        write_arrays(inner, [w.name for w in own], [w.numpy() for w in own])
 
 
 def write_arrays(group, names, values):
     """Write arrays under the attribute ``weight_names``; equal names get numbers."""
     taken, unique = set(), []
     for name in names:
-        base, number = name, 1
-        while name in taken:
-            stem, colon, tail = base.rpartition(":")
-            name = f"{stem}_{number}{colon}{tail}" if colon else f"{base}_{number}"
+        stem, colon, tail = name.rpartition(":") if ":" in name else (name, "", "")
+        number = 0
+        while name in taken or name in group:
             number += 1
+            name = f"{stem}_{number}{colon}{tail}"
         taken.add(name)
         unique.append(name)
     write_names(group, "weight_names", unique)
     for name, value in zip(unique, values, strict=True):
-        value = np.asarray(value)
-        dataset = group.create_dataset(name, value.shape, dtype=value.dtype)
-        if value.shape:
-            dataset[:] = value
-        else:
-            dataset[()] = value
+        group.create_dataset(name, data=np.asarray(value))
 
 
-def read_arrays(group):
-    """Return (names, arrays) of what `write_arrays` wrote.
+# -- reading ----------------------------------------------------------------------------------
+
+
+def find_arrays(group):
+    """Return (names, datasets) of what `write_arrays` wrote; no values are read.
 
     Raises:
-        FileFormatError: a name without a dataset.
+        FileFormatError: a name without a dataset of numbers.
     """
     names = read_names(group, "weight_names")
-    return names, [_dataset(group, name)[()] for name in names]
+    return names, [_dataset(group, name) for name in names]
 
 
 def _dataset(group, name):
-    found = group.get(name)
-    if found is None or not hasattr(found, "shape"):
-        raise FileFormatError(f"group {group.name!r} lists the weight {name!r}, but holds none")
+    import h5py
+
+    found = member(group, name)
+    if not isinstance(found, h5py.Dataset) or found.shape is None or found.dtype.kind not in "fiub":
+        raise FileFormatError(f"{name!r} in group {group.name!r} isn't an array of numbers")
     return found
 
 
-def read_weights(group, model, by_name=False, skip_mismatch=False):
+def check_total(datasets, max_bytes):
+    """Raise a FileFormatError if arrays, as they are declared, wouldn't fit in the memory.
+
+    Args:
+        datasets: list of h5py datasets.
+        max_bytes: int; half of the machine's memory if None.
+    """
+    total = sum(math.prod(d.shape) * max(d.dtype.itemsize, 4) for d in datasets)
+    limit = _half_of_memory() if max_bytes is None else max_bytes
+    if limit is not None and total > limit:
+        raise FileFormatError(
+            f"the file declares arrays of {total:,} bytes, more than max_bytes={limit:,}"
+        )
+
+
+def _half_of_memory():
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    except (AttributeError, ValueError, OSError):  # not known on this system
+        return None
+
+
+def read_weights(group, model, by_name=False, skip_mismatch=False, reshape=False, max_bytes=None):
     """Fill a model's weights; either all of them or, on an error, none.
 
     Args:
         group: h5py group with ``layer_names``.
-        model: Model whose weights exist.
+        model: Model whose weights are declared; they needn't be allocated.
         by_name: bool, match layers by name and leave those alone that the file lacks.
         skip_mismatch: bool, with ``by_name``: leave layers alone whose shapes differ.
+        reshape: bool, take arrays of another shape with the same number of elements.
+        max_bytes: int, cap of the declared sizes; half of the machine's memory if None.
 
     Raises:
         ValueError: another number of layers or weights, or other shapes.
     """
-    names = read_names(group, "layer_names")
-    for name in names:
-        if name not in group:
-            raise FileFormatError(f"the file lists the layer {name!r}, but holds no group for it")
-    if by_name:
-        stored = {n: group[n] for n in names}
-        pairs = [(layer, stored[layer.name]) for layer in _file_layers(model)
-                 if layer.name in stored]
-    else:
-        layers = [layer for layer in _file_layers(model) if layer_weights(layer)]
-        stored = [group[n] for n in names if read_names(group[n], "weight_names")]
-        if len(layers) != len(stored):
-            raise ValueError(
-                f"the file has weights for {len(stored)} layers, model {model.name!r} has "
-                f"{len(layers)} layers with weights"
-            )
-        pairs = list(zip(layers, stored, strict=True))
-    updates = []
-    for layer, inner in pairs:
+    pairs = []
+    for who, weights, inner in _matched_by(by_name, group, model):
         try:
-            updates += _match(layer, inner)
-        except ValueError:
+            pairs += _match(who, weights, inner, reshape)
+        except ShapeError as error:
             if not (by_name and skip_mismatch):
                 raise
+            warnings.warn(f"load_weights: skipped, {error}", stacklevel=4)
+    check_total([dataset for _, dataset in pairs], max_bytes)
     # Everything is read and checked before anything is written.
-    values = [dataset[()] for _, dataset in updates]
-    allocate([w for w, _ in updates], fill=False)
-    for (weight, _), value in zip(updates, values, strict=True):
-        weight.assign(value)
+    values = [read_array(dataset) for _, dataset in pairs]
+    allocate([w for w, _ in pairs], fill=False)
+    for (weight, _), value in zip(pairs, values, strict=True):
+        weight.assign(value.reshape(tuple(weight.shape)))
 
 
-def _match(layer, group):
-    weights = layer_weights(layer)
-    datasets = [_dataset(group, n) for n in read_names(group, "weight_names")]
-    who = f"{type(layer).__name__} {layer.name!r}"
+def has_weights(group):
+    """Return whether a group with ``layer_names`` holds any weight."""
+    return bool(_groups(group, read_names(group, "layer_names")))
+
+
+def _groups(group, names):
+    return [g for n in names if read_names(g := member(group, n), "weight_names")]
+
+
+def _matched_by(by_name, group, model):
+    """Return (who, weights, group of the file) of all layers to be filled."""
+    names = read_names(group, "layer_names")
+    parts = _parts(model)
+    if by_name:
+        listed = set(names)
+        found = [(who, weights, member(group, name)) for name, who, weights in parts
+                 if name in listed]
+        if not found:
+            warnings.warn(
+                f"load_weights: no layer of the file has the name of one of model {model.name!r}",
+                stacklevel=5,
+            )
+    else:
+        parts = [part for part in parts if part[2]]
+        groups = _groups(group, names)
+        if len(parts) != len(groups):
+            raise ShapeError(
+                f"the file has weights for {len(groups)} layers, model {model.name!r} has "
+                f"{len(parts)} layers with weights"
+            )
+        found = [(who, weights, g) for (_, who, weights), g in zip(parts, groups, strict=True)]
+    own = _own_weights(model)
+    if own and not (by_name and not has_member(group, _OWN)):
+        found.append((f"model {model.name!r}", own, member(group, _OWN)))
+    return found
+
+
+def _match(who, weights, group, reshape):
+    _, datasets = find_arrays(group)
     if len(weights) != len(datasets):
-        raise ValueError(
+        raise ShapeError(
             f"{who} has {len(weights)} weights, the file has {len(datasets)} for it "
             f"(group {group.name!r})"
         )
     for w, d in zip(weights, datasets, strict=True):
-        if tuple(w.shape) != tuple(d.shape):
+        if tuple(w.shape) != tuple(d.shape) and not (reshape and w.size == math.prod(d.shape)):
             raise ShapeError(
                 f"{who}: weight {w.name!r} has shape {w.shape}, the file has {Shape(d.shape)} "
                 f"(dataset {d.name!r})"

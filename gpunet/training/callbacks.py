@@ -10,7 +10,8 @@ class Callback:
         model: the model being trained.
         params: dict with ``epochs``, ``steps``, ``samples``, ``batch_size``, ``verbose``,
             ``do_validation`` and ``metrics`` (names in logs).
-        validation_data: data that fit validates on, or None.
+        validation_data: list of the arrays that fit validates on, x, y and weights (ones if none
+            were given); None without validation or if they lie in files.
     """
 
     model = None
@@ -82,13 +83,15 @@ _BATCH_HOOKS = {
     "test": ("on_test_batch_begin", "on_test_batch_end"),
     "predict": ("on_predict_batch_begin", "on_predict_batch_end"),
 }
+# What `Callback` does for its subclasses, for callbacks that aren't any.
+_OLDER = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_batch_end"}
 
 
 class CallbackList:
     """Calls the hooks of several callbacks in order.
 
     Args:
-        callbacks: list of `Callback`, or None.
+        callbacks: callback, list of them, or None.  They needn't be subclasses of `Callback`.
         model: the model.
         params: dict for `Callback.set_params`.
 
@@ -99,25 +102,35 @@ class CallbackList:
     def __init__(self, callbacks, model, params):
         if callbacks is None:
             callbacks = []
+        elif isinstance(callbacks, CallbackList):
+            callbacks = callbacks.callbacks
         elif not isinstance(callbacks, (list, tuple)):
             callbacks = [callbacks]
         for callback in callbacks:
-            if not hasattr(callback, "on_epoch_end"):
-                raise TypeError(f"callbacks: expected Callback objects, got {callback!r}")
-        self.callbacks = list(callbacks)
+            if isinstance(callback, type) or not any(hasattr(callback, h) for h in _HOOKS):
+                raise TypeError(
+                    f"callbacks: expected Callback objects, got {callback!r}"
+                    + (" (a class; call it)" if isinstance(callback, type) else "")
+                )
+        self.callbacks = []
         self.model, self.params = model, params
-        for callback in self.callbacks:
-            callback.set_params(params)
-            callback.set_model(model)
+        for callback in callbacks:
+            self.append(callback)
 
     def __iter__(self):
         return iter(self.callbacks)
 
     def append(self, callback):
         """Add a callback behind the others."""
-        callback.set_params(self.params)
-        callback.set_model(self.model)
         self.callbacks.append(callback)
+        for setter, value in (("set_params", self.params), ("set_model", self.model)):
+            if hasattr(callback, setter):
+                getattr(callback, setter)(value)
+
+    def set_validation_data(self, data):
+        """Let callbacks see the data that fit validates on."""
+        for callback in self.callbacks:
+            callback.validation_data = data
 
     def wants_batches(self, mode):
         """Return whether a callback does something for each batch of a mode.
@@ -125,19 +138,27 @@ class CallbackList:
         Args:
             mode: ``'train'``, ``'test'`` or ``'predict'``.
         """
-        return any(
-            getattr(type(callback), hook, None) is not getattr(Callback, hook)
-            or hook in vars(callback)
-            for callback in self.callbacks
-            for hook in _BATCH_HOOKS[mode]
-        )
+        return any(_has(c, hook) for c in self.callbacks for hook in _BATCH_HOOKS[mode])
 
     def call(self, hook, *args):
         """Call a hook of each callback."""
         for callback in self.callbacks:
-            function = getattr(callback, hook, None)
-            if function is not None:  # a callback needn't be a subclass
+            function = getattr(callback, hook, None) or getattr(
+                callback, _OLDER.get(hook, ""), None
+            )
+            if function is not None:
                 function(*args)
+
+
+_HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
+
+
+def _has(callback, hook):
+    """Return whether a callback has its own version of a hook."""
+    if hook in getattr(callback, "__dict__", ()):
+        return True
+    found = getattr(type(callback), hook, None)
+    return found is not None and found is not getattr(Callback, hook)
 
 
 class History(Callback):
@@ -172,12 +193,24 @@ class LambdaCallback(Callback):
         **kwargs: functions for the other hooks, by the hooks' names.
     """
 
-    def __init__(self, on_epoch_begin=None, on_epoch_end=None, on_batch_begin=None,
-                 on_batch_end=None, on_train_begin=None, on_train_end=None, **kwargs):
+    def __init__(
+        self,
+        on_epoch_begin=None,
+        on_epoch_end=None,
+        on_batch_begin=None,
+        on_batch_end=None,
+        on_train_begin=None,
+        on_train_end=None,
+        **kwargs,
+    ):
         given = dict(
-            on_epoch_begin=on_epoch_begin, on_epoch_end=on_epoch_end,
-            on_batch_begin=on_batch_begin, on_batch_end=on_batch_end,
-            on_train_begin=on_train_begin, on_train_end=on_train_end, **kwargs,
+            on_epoch_begin=on_epoch_begin,
+            on_epoch_end=on_epoch_end,
+            on_batch_begin=on_batch_begin,
+            on_batch_end=on_batch_end,
+            on_train_begin=on_train_begin,
+            on_train_end=on_train_end,
+            **kwargs,
         )
         for hook, function in given.items():
             if not hasattr(Callback, hook):
@@ -188,6 +221,7 @@ class LambdaCallback(Callback):
 
 def _named_logs(function):
     """Let a hook be called with its logs by position or by name."""
+
     def hook(*args, logs=None):
         return function(*args) if logs is None else function(*args, logs)
 

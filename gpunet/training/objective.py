@@ -1,31 +1,55 @@
 """What a compiled model minimises and measures."""
 
+import copy
+import warnings
+
+import numpy as np
+
 from gpunet import arrays, losses, metrics, ops
 from gpunet.errors import ShapeError
-from gpunet.losses.functions import (
-    binary_crossentropy,
-    categorical_crossentropy,
-    mean_squared_error,
-)
-from gpunet.tensor import Shape, Tensor
+from gpunet.losses import functions
+from gpunet.losses.base import weight_from_mask
+from gpunet.metrics import Metric
+from gpunet.tensor import Shape, Tensor, convert_to_tensor
 
 __all__ = ["Objective"]
 
-# Losses that compare targets and predictions element by element: their shapes must agree.
-_ELEMENTWISE = (mean_squared_error, binary_crossentropy, categorical_crossentropy)
+
+# Names of metrics whose kind may depend on the targets.
+_LATE = ("accuracy", "acc", "crossentropy", "ce")
+
+
+class Measure:
+    """A metric of one output.
+
+    Attributes:
+        output: int, number of the output.
+        metric: `gpunet.metrics.Metric`.
+        label: str, its name in logs.
+        weighted: bool, whether sample weights count.
+        given: what `Model.compile` was given.
+    """
+
+    __slots__ = ("output", "metric", "label", "weighted", "given")
+
+    def __init__(self, output, metric, label, weighted, given):
+        self.output, self.metric, self.label = output, metric, label
+        self.weighted, self.given = weighted, given
 
 
 class Objective:
     """Losses and metrics of a model's outputs.
 
     Args:
-        loss, metrics, loss_weights, weighted_metrics: as `Model.compile` takes them.
+        loss, metrics_, loss_weights, weighted_metrics: as `Model.compile` takes them.
         names: list of the outputs' names.
         shapes: list of the outputs' Shapes.
 
     Attributes:
         losses: list of `gpunet.losses.Loss` or None, one for each output.
         metrics: list of all metric objects.
+        loss_labels: list of the names of the losses in logs.
+        labels: list of all names in logs, in their order.
 
     Raises:
         ValueError: unknown output names, or lists of the wrong length.
@@ -33,31 +57,58 @@ class Objective:
 
     def __init__(self, loss, metrics_, loss_weights, weighted_metrics, names, shapes):
         self.names, self.shapes = names, shapes
-        given = _spread(loss, names, "loss", broadcast=True)
+        given = _by_output(loss, names, "loss")
+        if isinstance(loss, dict) and None in given:
+            warnings.warn(
+                f"compile: no loss for {[n for n in names if loss.get(n) is None]}, these outputs "
+                "aren't trained",
+                stacklevel=5,
+            )
         self.losses = [losses.resolve(one) for one in given]
-        weights = _spread(loss_weights, names, "loss_weights", broadcast=False)
-        for name, weight in zip(names, weights, strict=True):
-            if weight is not None and not isinstance(weight, (int, float)) \
-                    and not hasattr(weight, "dtype"):
-                raise TypeError(f"loss_weights: expected a number for {name!r}, got {weight!r}")
-        self.weights = [1.0 if w is None else w for w in weights]
-        self.entries = []  # (output number, metric, how to read its log, whether it is weighted)
-        for i, name in enumerate(names):
+        factors = [None] * len(names)
+        if loss_weights is not None:
+            if not isinstance(loss_weights, (list, tuple, dict)):
+                raise TypeError(
+                    f"loss_weights: expected a list or a dict by output name, got {loss_weights!r}"
+                )
+            factors = [_factor(*p) for p in zip(names, _by_output(loss_weights, names,
+                                                                  "loss_weights"))]  # fmt: skip
+        # (number of the output, its loss, its factor or None for 1)
+        self._terms = [
+            (i, one, factor)
+            for i, (one, factor) in enumerate(zip(self.losses, factors, strict=True))
+            if one is not None
+        ]
+        self.loss_labels = ["loss"]
+        if len(names) > 1:
+            self.loss_labels += [f"{names[i]}_loss" for i, _, _ in self._terms]
+        self.measures = []
+        for i in range(len(names)):
             for listed, weighted in ((metrics_, False), (weighted_metrics, True)):
                 for one in _listed(listed, names, i):
-                    self._add_metric(one, i, name, weighted)
-        self.metrics = [entry[1] for entry in self.entries]
+                    self._add(one, i, weighted)
+        self.labels = self.loss_labels + [m.label for m in self.measures]
+        self._sums = None
         self.reset()
 
-    def _add_metric(self, identifier, i, name, weighted):
-        label, metric = metrics.resolve(identifier, self.shapes[i], self.losses[i])
-        if len(self.names) > 1 and not label.startswith(f"{name}_"):
-            label = f"{name}_{label}"  # files of Keras carry the prefix already
-        taken = {entry[2] for entry in self.entries}
+    def _add(self, given, i, weighted):
+        if isinstance(given, Metric) and any(m.metric is given for m in self.measures):
+            given = copy.deepcopy(given)  # one object for several outputs
+        label, metric = metrics.resolve(given, self.shapes[i], self.losses[i])
+        prefix = f"{self.names[i]}_"
+        # The metric objects in files of Keras carry the prefix already.
+        if len(self.names) > 1 and not (isinstance(given, Metric) and label.startswith(prefix)):
+            label = prefix + label
+        taken = {*self.loss_labels, *[m.label for m in self.measures]}
         base, number = label, 1
         while label in taken:
             label, number = f"{base}_{number}", number + 1
-        self.entries.append((i, metric, label, weighted))
+        self.measures.append(Measure(i, metric, label, weighted, given))
+
+    @property
+    def metrics(self):
+        """List of all metric objects."""
+        return [m.metric for m in self.measures]
 
     # -- one step ---------------------------------------------------------------------------
 
@@ -65,30 +116,22 @@ class Objective:
         """Return (total loss, list of the outputs' losses before weighting).
 
         Args:
-            y: list of Tensors or Nones.
+            y: list of Tensors or Nones; None if there are no losses.
             y_pred: list of Tensors.
             weight: list of Tensors or Nones, or None.
-            added: list of scalar losses from layers and regularizers.
+            added: list of losses from layers and regularizers.
         """
         parts, total = [], None
-        for i, loss in enumerate(self.losses):
-            if loss is None:
-                parts.append(None)
-                continue
-            target = None if y is None else y[i]
-            if target is None:
-                raise ValueError(
-                    f"output {self.names[i]!r} has the loss {_name(loss)}, but no target was given"
-                )
-            target = _matched(target, y_pred[i])
-            part = loss(target, y_pred[i], None if weight is None else weight[i])
+        for i, loss, factor in self._terms:
+            part = loss(y[i], y_pred[i], None if weight is None else weight[i])
             if part.array.ndim:
                 part = ops.mean(part)
             parts.append(part)
-            scaled = part if _is_one(self.weights[i]) else ops.multiply(part, self.weights[i])
-            total = scaled if total is None else ops.add(total, scaled)
+            if factor is not None:
+                part = ops.multiply(part, factor)
+            total = part if total is None else ops.add(total, part)
         for loss in added:
-            loss = loss if isinstance(loss, Tensor) else Tensor(loss)
+            loss = convert_to_tensor(loss)
             if loss.array.ndim:
                 loss = ops.mean(loss)
             total = loss if total is None else ops.add(total, loss)
@@ -98,83 +141,159 @@ class Objective:
 
     def update(self, y, y_pred, weight):
         """Bring the metrics up to date with one batch."""
-        for i, metric, _, weighted in self.entries:
+        for m in self.measures:
+            i = m.output
             target = None if y is None else y[i]
             if target is None:
                 continue
-            w = weight[i] if weighted and weight is not None else None
-            metric.update_state(_matched(target, y_pred[i]), y_pred[i], sample_weight=w)
+            p = y_pred[i]
+            w = weight[i] if weight is not None and m.weighted else None
+            mask = getattr(p, "_keras_mask", None)
+            if mask is not None:
+                w = weight_from_mask(p, w, mask, rescale=False)
+            if w is None:
+                m.metric.update_state(target, p)
+            else:
+                m.metric.update_state(target, p, sample_weight=w)
 
     def track(self, total, parts, size):
-        """Add one batch's losses to the epoch's means; all on the device."""
-        values = [total] + ([p for p in parts if p is not None] if len(self.losses) > 1 else [])
-        if self._sums is None:
+        """Add one batch's losses to the epoch's sums, which stay on the device."""
+        sums = self._sums
+        if sums is None:
             xp = arrays.module_of(total.array)
-            self._sums = [xp.zeros((), v.array.dtype) for v in values]
-        for s, v in zip(self._sums, values, strict=True):
-            s += v.array * size
-        self._count += size
+            count = 2 + (len(parts) if len(self.names) > 1 else 0)
+            sums = self._sums = [xp.zeros((), "float64") for _ in range(count)]
+        sums[0] += size
+        sums[1] += total.array * size
+        if len(sums) > 2:
+            for s, part in zip(sums[2:], parts):
+                s += part.array * size
 
     # -- reading ----------------------------------------------------------------------------
 
     def reset(self):
-        """Start a new epoch."""
-        self._sums, self._count = None, 0
-        for metric in self.metrics:
-            metric.reset_states()
-
-    @property
-    def loss_labels(self):
-        """List of the names of the losses in logs."""
-        if len(self.names) == 1:
-            return ["loss"]
-        named = [n for n, loss in zip(self.names, self.losses, strict=True) if loss is not None]
-        return ["loss"] + [f"{n}_loss" for n in named]
-
-    @property
-    def labels(self):
-        """List of all names in logs, in their order."""
-        return self.loss_labels + [label for _, _, label, _ in self.entries]
+        """Start a new epoch; all state keeps its storage."""
+        for s in self._sums or ():
+            s[...] = 0
+        for m in self.measures:
+            m.metric.reset_states()
 
     def logs(self):
         """Return name -> float; waits for the device."""
         found = {}
         if self._sums is not None:
-            for label, s in zip(self.loss_labels, self._sums, strict=True):
-                found[label] = float(arrays.to_host(s)) / max(self._count, 1)
-        for _, metric, label, _ in self.entries:
-            found.update(_read(label, metric.result()))
+            count, *sums = [float(arrays.to_host(s)) for s in self._sums]
+            found.update((k, s / max(count, 1.0)) for k, s in zip(self.loss_labels, sums))
+        for m in self.measures:
+            found.update(self._read(m))
         return found
 
-    def check_targets(self, y, what):
-        """Raise a ShapeError for targets that a loss can't compare with its output."""
-        for i, (loss, target) in enumerate(zip(self.losses, y or [], strict=False)):
-            if loss is None or target is None:
+    def _read(self, m):
+        result = m.metric.result()
+        if not isinstance(result, dict):
+            return {m.label: _number(result)}
+        prefix = f"{self.names[m.output]}_" if len(self.names) > 1 else ""
+        return {prefix + key: _number(value) for key, value in result.items()}
+
+    # -- checking data ----------------------------------------------------------------------
+
+    def untrained(self):
+        """Return the names of the outputs without a loss."""
+        return [n for n, loss in zip(self.names, self.losses, strict=True) if loss is None]
+
+    def classes(self, i):
+        """Return how many classes output i tells apart, None if it isn't known."""
+        size = self.shapes[i][-1] if self.shapes[i] else 1
+        return 2 if size == 1 else size
+
+    def fit_targets(self, ys, what):
+        """Check targets against losses and outputs; 1-D ones become ``(N, 1)``.
+
+        Args:
+            ys: list of Columns or Nones, or None.
+            what: str for error texts.
+
+        Raises:
+            ValueError: targets that are missing, of a wrong shape, or classes out of range.
+        """
+        for i, loss, _ in self._terms:
+            if ys is None or ys[i] is None:
+                raise ValueError(
+                    f"{what}: output {self.names[i]!r} has the loss {_name(loss)}, but y has no "
+                    "targets for it"
+                )
+        for i, y in enumerate(ys or []):
+            if y is None:
                 continue
-            function = losses.function_of(loss)
-            wanted, got = tuple(self.shapes[i])[1:], tuple(target.shape)[1:] or (1,)
-            if function not in _ELEMENTWISE or len(wanted) != len(got):
-                continue
-            if all(w is None or w == g for w, g in zip(wanted, got, strict=True)):
-                continue
-            if not any(w is None or w == g or 1 in (w, g) for w, g in
-                       zip(wanted[-1:], got[-1:], strict=True)) or (
-                       function is categorical_crossentropy):
+            y.widen = len(y.shape) == 1 and len(self.shapes[i]) > 1
+            if self.losses[i] is not None:
+                self._check_target(i, y, what)
+        for m in self.measures:
+            late = isinstance(m.given, str) and m.given.lower() in _LATE
+            if late and ys is not None and ys[m.output] is not None:
+                self._choose_again(m, ys[m.output])
+
+    def _choose_again(self, m, y):
+        """Find the kind of 'accuracy' anew where the loss is the user's and can't tell."""
+        shape = (*y.shape, 1) if y.widen else y.shape
+        loss = self.losses[m.output]
+        if loss is not None and _is_built_in(losses.function_of(loss)):
+            return
+        _, metric = metrics.resolve(m.given, self.shapes[m.output], loss, shape)
+        if metric.get_config().get("fn") != m.metric.get_config().get("fn"):
+            m.metric = metric
+
+    def _check_target(self, i, y, what):
+        loss = self.losses[i]
+        function = losses.function_of(loss)
+        if not _is_built_in(function):
+            return  # the user knows what it compares
+        wanted = tuple(self.shapes[i])[1:]
+        got = (1,) if y.widen else y.shape[1:]
+        sparse = function is functions.sparse_categorical_crossentropy
+        if sparse:
+            wanted = (*wanted[:-1], 1)
+        if not _fits(wanted, got):
+            hint = ""
+            if function is functions.categorical_crossentropy and got[-1:] == (1,):
                 hint = (
                     " Classes given as integers go with sparse_categorical_crossentropy, or "
                     "through utils.to_categorical."
-                    if function is categorical_crossentropy and got[-1] == 1 else ""
                 )
-                raise ShapeError(
-                    f"{what}: the loss {_name(loss)} of output {self.names[i]!r} expected "
-                    f"targets of shape {Shape((None, *wanted))}, got {Shape(target.shape)}.{hint}"
-                )
+            elif sparse and _fits(tuple(self.shapes[i])[1:], got):
+                hint = " One-hot rows go with categorical_crossentropy."
+            raise ShapeError(
+                f"{y.label}: the loss {_name(loss)} of output {self.names[i]!r} expected targets "
+                f"of shape {Shape((None, *wanted))}, got {Shape(y.shape)}.{hint}"
+            )
+        if sparse and loss.get_config().get("ignore_class") is None:
+            _check_classes(y, self.shapes[i][-1], loss)
 
 
-def _read(label, result):
-    if isinstance(result, dict):  # a metric may give several values
-        return {key: _number(value) for key, value in result.items()}
-    return {label: _number(result)}
+def _check_classes(y, count, loss):
+    """Raise a ValueError for classes out of range; values on a device or in a file aren't read."""
+    if count is None or y.in_file or not isinstance(y.values, np.ndarray) or not y.values.size:
+        return
+    low, high = y.values.min(), y.values.max()
+    if low < 0 or high >= count:
+        raise ValueError(
+            f"{y.label}: the loss {_name(loss)} expected classes from 0 to {count - 1}, "
+            f"got {low} to {high}"
+        )
+
+
+def _is_built_in(function):
+    return getattr(function, "__module__", None) == functions.__name__
+
+
+def _fits(wanted, got):
+    """Return whether shapes without batch axis agree; a last axis of 1 may be left out."""
+    if len(wanted) != len(got):
+        longer, shorter = (wanted, got) if len(wanted) > len(got) else (got, wanted)
+        if len(longer) != len(shorter) + 1 or longer[-1] != 1:
+            return False
+        wanted, got = longer[:-1], shorter
+    return all(None in (w, g) or w == g for w, g in zip(wanted, got, strict=True))
 
 
 def _number(value):
@@ -183,30 +302,30 @@ def _number(value):
     return float(value) if getattr(value, "ndim", 0) == 0 else value
 
 
-def _is_one(weight):
-    return isinstance(weight, (int, float)) and weight == 1
+def _factor(name, weight):
+    """Return a loss weight; None for 1, which needs no multiplication."""
+    number = isinstance(weight, (int, float, np.number)) and not isinstance(weight, bool)
+    if weight is None or (number and weight == 1):
+        return None
+    if number:
+        return float(weight)
+    if isinstance(weight, Tensor):  # a variable that the user changes while training
+        return weight
+    raise TypeError(f"loss_weights: expected a number for {name!r}, got {weight!r}")
 
 
 def _name(loss):
     return getattr(loss, "name", None) or type(loss).__name__
 
 
-def _matched(target, prediction):
-    """Give 1-D targets a last axis, and floats the predictions' dtype."""
-    array = target.array
-    if array.ndim == 1 and prediction.array.ndim > 1:
-        array = array.reshape(-1, 1)
-    if array.dtype.kind == "f" and array.dtype != prediction.array.dtype:
-        array = array.astype(prediction.array.dtype)
-    return target if array is target.array else Tensor(array)
+def _is_by_name(given):
+    return isinstance(given, dict) and "class_name" not in given
 
 
-def _spread(given, names, what, broadcast):
+def _by_output(given, names, what):
     """Return one entry for each output from one value, a list or a dict by name."""
-    if isinstance(given, dict) and "class_name" not in given:
-        unknown = [key for key in given if key not in names]
-        if unknown:
-            raise ValueError(f"{what}: unknown outputs {unknown}; the model has {list(names)}")
+    if _is_by_name(given):
+        _refuse_unknown(given, names, what)
         return [given.get(name) for name in names]
     if isinstance(given, (list, tuple)):
         if len(given) != len(names):
@@ -215,29 +334,27 @@ def _spread(given, names, what, broadcast):
                 f"got {len(given)}"
             )
         return list(given)
-    if given is not None and not broadcast:
-        raise TypeError(f"{what}: expected a list or a dict by output name, got {given!r}")
     return [given] * len(names)
 
 
 def _listed(given, names, i):
     """Return the metrics of output i: all of a flat list, else its own part."""
-    if given is None:
-        return []
-    if isinstance(given, dict) and "class_name" not in given:
-        unknown = [key for key in given if key not in names]
-        if unknown:
-            raise ValueError(f"metrics: unknown outputs {unknown}; the model has {list(names)}")
-        part = given.get(names[i])
+    if _is_by_name(given):
+        _refuse_unknown(given, names, "metrics")
+        given = given.get(names[i])
     elif isinstance(given, (list, tuple)) and any(isinstance(p, (list, tuple)) for p in given):
         if len(given) != len(names):
             raise ValueError(
                 f"metrics: expected {len(names)} lists, one for each of {list(names)}, "
                 f"got {len(given)}"
             )
-        part = given[i]
-    else:
-        part = given
-    if part is None:
+        given = given[i]
+    if given is None:
         return []
-    return list(part) if isinstance(part, (list, tuple)) else [part]
+    return [g for g in given if g is not None] if isinstance(given, (list, tuple)) else [given]
+
+
+def _refuse_unknown(given, names, what):
+    unknown = [key for key in given if key not in names]
+    if unknown:
+        raise ValueError(f"{what}: unknown outputs {unknown}; the model has {list(names)}")

@@ -1,5 +1,6 @@
 """Progress for people: a bar at a terminal, plain lines in a log."""
 
+import shutil
 import sys
 import time
 
@@ -47,16 +48,22 @@ class Progress(Callback):
     """Shows an epoch, an evaluation or a prediction as it goes.
 
     Args:
-        verbose: 0 nothing, 1 a bar at a terminal (one line for each epoch elsewhere), 2 one
-            line for each epoch.
+        verbose: 0 nothing, 1 or ``'auto'`` a bar at a terminal (one line for each epoch
+            elsewhere), 2 one line for each epoch.
         mode: ``'train'``, ``'test'`` or ``'predict'``.
         steps: int, number of batches, or None.
         epochs: int, for the heading of each epoch.
         logs: function that returns the current means; called for the bar a few times a second.
+
+    Raises:
+        ValueError: another verbosity.
     """
 
     def __init__(self, verbose, mode, steps, epochs=1, logs=dict):
-        self.verbose, self.mode, self.steps, self.epochs = verbose, mode, steps, epochs
+        if verbose not in (0, 1, 2, "auto"):
+            raise ValueError(f"verbose: expected 0, 1, 2 or 'auto', got {verbose!r}")
+        self.verbose = 1 if verbose == "auto" else int(verbose)
+        self.mode, self.steps, self.epochs = mode, steps, epochs
         self.read = logs
         self.bar = None
 
@@ -66,11 +73,17 @@ class Progress(Callback):
         self.done = 0
         if self.mode == "train" and self.verbose:
             print(f"Epoch {epoch + 1}/{self.epochs}", flush=True)
-        if self.verbose == 1 and sys.stdout.isatty():
+        if self.verbose == 1 and sys.stdout is not None and sys.stdout.isatty():
             from tqdm import tqdm  # takes as long to import as half of gpunet
 
+            columns, rows = shutil.get_terminal_size()  # tqdm shows nothing at one of unknown size
             self.bar = tqdm(
-                total=self.steps, unit="step", leave=False, dynamic_ncols=True, file=sys.stdout
+                total=self.steps,
+                unit="step",
+                leave=False,
+                ncols=columns,
+                nrows=rows,
+                file=sys.stdout,
             )
             self.shown = self.start
 

@@ -196,7 +196,7 @@ def test_python_numbers_are_weak():
               np.float64(2) * x, np.sqrt(2.0) * x):  # fmt: skip
         assert y.dtype in ("float16", "bool")
     assert ops.log(2.0).dtype == config.floatx()
-    assert ops.add(1, 2).dtype == "int32"
+    assert ops.add(1, 2).dtype.kind == "i"
 
 
 def test_reductions_over_booleans_count():
@@ -341,7 +341,8 @@ def test_operators_agree_with_numpy():
         (2 // b, 2 // y), (7 % b, 7 % y), (x @ b, x @ y), (x - b, x - y), (-a, -x), (+a, x),
         (abs(a), abs(x)), (a < b, x < y), (a <= b, x <= y), (a > b, x > y), (a >= 0, x >= 0),
         (a == b, x == y), (a != b, x != y), (~(a > 0), ~(x > 0)),
-        ((a > 0) & (b > 2), (x > 0) & (y > 2)), ((a > 0) | (b > 2), (x > 0) | (y > 2)), ((a > 0) ^ (b > 2), (x > 0) ^ (y > 2)),
+        ((a > 0) & (b > 2), (x > 0) & (y > 2)), ((a > 0) | (b > 2), (x > 0) | (y > 2)),
+        ((a > 0) ^ (b > 2), (x > 0) ^ (y > 2)),
         (a[0], x[0]), (a[:, 1:], x[:, 1:]), (a[..., None], x[..., None]), (a[::-1, 0], x[::-1, 0]),
         (a[[1, 0]], x[[1, 0]]), (a[np.array(1)], x[1]), (a[a > 0], x[x > 0]),
         (a[Tensor(np.array([0, 1])), 1], x[[0, 1], 1]), (a.T, x.T), (a.transpose(1, 0), x.T),

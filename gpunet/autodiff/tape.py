@@ -1,0 +1,205 @@
+"""The record of ops and the walk back along it, which adds up gradients."""
+
+from contextvars import ContextVar
+
+from gpunet import arrays
+
+__all__ = [
+    "Tape",
+    "active",
+    "no_tape",
+    "paused",
+    "reached_from",
+    "recording",
+    "taped",
+    "unbroadcast",
+]
+
+# The tapes that record what this thread or task does, the outermost first.
+active = ContextVar("gpunet_tapes", default=())
+
+
+class _Taped:
+    """Stands in for an array module where array functions are to be recorded themselves.
+
+    Attributes:
+        functions: dict from NumPy's name of a function to the op; `gpunet.ops` fills it.
+    """
+
+    def __init__(self):
+        self.functions = {}
+
+    def __getattr__(self, name):
+        try:
+            return self.functions[name]
+        except KeyError:
+            raise AttributeError(
+                f"an op uses xp.{name}, which has no taped form, so it has no second derivative"
+            ) from None
+
+
+taped = _Taped()
+
+
+class Tape:
+    """A linear record of ops.
+
+    Attributes:
+        entries: list of (pull, inputs, output, saved, op, options), in order.
+        running: bool, whether ops add to it.
+    """
+
+    __slots__ = ("entries", "running")
+
+    def __init__(self):
+        self.entries = []
+        self.running = False
+
+    def start(self):
+        """Begin to record; ops go to the tapes around this one too."""
+        self.running = True
+        active.set((*active.get(), self))
+
+    def stop(self):
+        """Stop recording; the entries stay."""
+        self.running = False
+        active.set(tuple([t for t in active.get() if t is not self]))
+
+    def pull(self, seeds, sources, recorded=False):
+        """Walk the entries backwards, which uses them up: each is let go as the walk passes it.
+
+        Args:
+            seeds: dict id of tensor -> gradient with respect to it.
+            sources: list of Tensors.
+            recorded: bool; gradients are Tensors and the walk is recorded by outer tapes.
+
+        Returns:
+            List of gradients (arrays, or Tensors if ``recorded``), None where a source
+            has no influence.
+        """
+        wanted = {id(s) for s in sources}
+        plan = _leading_from(self.entries, set(wanted))
+        self.entries.clear()
+        grads = dict(seeds)
+        owned = set()  # gradients that are sums made here, so that adding in place is safe
+        xp = taped if recorded or not grads else arrays.module_of(next(iter(grads.values())))
+        while plan:
+            entry, needs, key = plan.pop()
+            if key is None:
+                gy = tuple([grads.get(id(o)) for o in entry[2]])
+                if all(g is None for g in gy):
+                    continue
+            else:
+                gy = grads.get(key) if key in wanted else grads.pop(key, None)
+                if gy is None:
+                    continue
+            if recorded:
+                gxs = entry[4].pull_taped(entry, gy, needs)
+            else:
+                gxs = entry[0](xp, entry[3], gy, needs)
+            for a, gx, need in zip(entry[1], gxs, needs):
+                if not need or gx is None:
+                    continue
+                like = a.array
+                if gx.dtype is not like.dtype or gx.shape != like.shape:
+                    gx = _fitted(xp, gx, like)
+                key = id(a)
+                before = grads.get(key)
+                if before is None:
+                    grads[key] = gx
+                elif key in owned:
+                    before += gx
+                else:
+                    grads[key] = total = before + gx
+                    # NumPy's scalars can't be added to in place, Tensors mustn't be.
+                    if not recorded and total.ndim:
+                        owned.add(key)
+        return [grads.get(id(s)) for s in sources]
+
+
+def _leading_from(entries, reached):
+    """Return the entries that a change of some tensors reaches.
+
+    Args:
+        entries: list of a tape's entries.
+        reached: set of ids of tensors; those of the entries' outputs are added to it.
+
+    Returns:
+        List of (entry, which of its inputs are reached, id of its one output or None).
+    """
+    plan = []
+    for entry in entries:
+        needs = [id(a) in reached for a in entry[1]]
+        if True in needs:
+            out = entry[2]
+            if type(out) is tuple:
+                reached.update([id(o) for o in out])
+                plan.append((entry, needs, None))
+            else:
+                key = id(out)
+                reached.add(key)
+                plan.append((entry, needs, key))
+    return plan
+
+
+def reached_from(entries, tensors):
+    """Return the ids of tensors and of all that a tape's entries computed from them."""
+    reached = {id(t) for t in tensors}
+    _leading_from(entries, reached)
+    return reached
+
+
+def _fitted(xp, gx, like):
+    """Return a gradient with the shape and dtype of the array that it belongs to."""
+    if tuple(gx.shape) != like.shape:
+        gx = unbroadcast(xp, gx, like.shape)
+    return gx if gx.dtype == like.dtype else gx.astype(like.dtype)
+
+
+def unbroadcast(xp, g, shape):
+    """Sum a gradient over the axes along which its input was broadcast.
+
+    Args:
+        xp: array module.
+        g: array.
+        shape: tuple, the shape of the input; broadcasts to ``g.shape``.
+    """
+    extra = g.ndim - len(shape)
+    axes = tuple(
+        [i for i, n in enumerate(g.shape) if i < extra or (shape[i - extra] == 1 and n != 1)]
+    )
+    if axes:
+        g = xp.sum(g, axis=axes)
+    return xp.reshape(g, tuple(shape)) if g.ndim != len(shape) else g
+
+
+class _Paused:
+    """Lets some of the active tapes, or all, not record inside a ``with`` block."""
+
+    __slots__ = ("_tape", "_before")
+
+    def __init__(self, tape):
+        self._tape = tape
+
+    def __enter__(self):
+        self._before = active.get()
+        active.set(tuple([t for t in self._before if self._tape not in (None, t)]))
+
+    def __exit__(self, *_):
+        # A tape may have been stopped for good meanwhile.
+        active.set(tuple([t for t in self._before if t.running]))
+
+
+def no_tape():
+    """Return a context in which nothing is recorded."""
+    return _Paused(None)
+
+
+def paused(tape):
+    """Return a context in which one Tape doesn't record."""
+    return _Paused(tape)
+
+
+def recording():
+    """Return whether a tape is active."""
+    return bool(active.get())

@@ -1,0 +1,9 @@
+"""Ops' fused implementations: CUDA kernels of our own for what an op would do in several steps.
+
+Importing this offers them to the ops; CuPy is imported, and a kernel compiled, when the first
+arrays come that one fits.
+"""
+
+from gpunet.fused import elementwise
+
+__all__ = ["elementwise"]

@@ -1,0 +1,27 @@
+"""Fused elementwise ops: one launch instead of one for each arithmetic step."""
+
+from gpunet.fused.launch import REALS, launch
+from gpunet.ops import nonlinear
+
+__all__ = []
+
+
+def is_real(xp, x, **_):
+    """Return whether an array is on a GPU and of a float type that kernels know."""
+    return xp.__name__ == "cupy" and x.dtype.name in REALS
+
+
+@nonlinear.swish.fused(when=is_real)
+def swish_fused(xp, x):
+    y = xp.empty(x.shape, x.dtype)
+    x = xp.ascontiguousarray(x)
+    launch("elementwise", "swish_forward", x, y)
+    return y, (x,)
+
+
+@swish_fused.backward
+def swish_fused_backward(xp, saved, gy, needs):
+    (x,) = saved
+    gx = xp.empty(gy.shape, x.dtype)
+    launch("elementwise", "swish_backward", x, xp.ascontiguousarray(gy), gx)
+    return (gx,)

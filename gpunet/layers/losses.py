@@ -1,0 +1,87 @@
+"""Losses that layers add to the one that training minimises."""
+
+from contextvars import ContextVar
+
+from gpunet.context import tracing
+from gpunet.errors import GraphError
+from gpunet.tensor import Symbolic
+
+__all__ = ["LossOwner", "loss_scope"]
+
+# Who collects the losses that layers add while a model runs.
+_collector = ContextVar("gpunet_loss_collector", default=None)
+
+
+class loss_scope:
+    """Context that collects the losses which layers add while it is active."""
+
+    def __enter__(self):
+        self.added = []  # (layer, scalar tensor)
+        self._token = _collector.set(self)
+        return self
+
+    def __exit__(self, *_):
+        _collector.reset(self._token)
+
+    @property
+    def losses(self):
+        """List of scalar tensors."""
+        return [loss for _, loss in self.added]
+
+
+def collecting():
+    """Return whether a `loss_scope` is active."""
+    return _collector.get() is not None
+
+
+class LossOwner:
+    """Mixin with what a layer does about losses of its own."""
+
+    def add_loss(self, losses, inputs=None):
+        """Add scalar losses to those that training minimises.
+
+        Args:
+            losses: tensor, list of tensors, or function without arguments that returns one.
+            inputs: accepted as in Keras 2.3, not needed.
+
+        Raises:
+            GraphError: a symbolic tensor given to something else than a functional model.
+        """
+        if tracing():
+            return
+        collector = _collector.get()
+        for loss in losses if isinstance(losses, (list, tuple)) else [losses]:
+            if isinstance(loss, Symbolic) and getattr(self, "_graph", None) is None:
+                raise GraphError(
+                    f"add_loss: {type(self).__name__} {self.name!r} got {loss!r}; give it to the "
+                    "functional model, or add it in the layer's call()"
+                )
+            if collector is None or callable(loss):
+                self._losses.append(loss)
+            else:
+                collector.added.append((self, loss))
+
+    @property
+    def losses(self):
+        """List of the regularization losses of weights and those given to `add_loss`."""
+        found, regularized = [], {}
+        for layer in self._nested_layers():
+            found += [loss() if callable(loss) else loss for loss in layer._losses]
+            regularized.update(
+                (id(w), w) for w in layer._own_weights() if w.regularizer is not None
+            )
+        return found + [w.regularizer(w) for w in regularized.values()]
+
+    @property
+    def updates(self):
+        """Empty list: state is updated in place as the layer runs."""
+        return []
+
+    def _keep_losses(self, scope):
+        """Keep what one call of this layer added, in place of what the call before added."""
+        for layer in self.__dict__.pop("_loss_holders", ()):
+            layer._losses[:] = [loss for loss in layer._losses if callable(loss)]
+        if scope.added:
+            self._loss_holders = [layer for layer, _ in scope.added]
+            for layer, loss in scope.added:
+                layer._losses.append(loss)

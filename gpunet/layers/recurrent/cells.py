@@ -1,0 +1,449 @@
+"""The cells of `SimpleRNN`, `GRU` and `LSTM`: one step each, and all steps by a fused op."""
+
+import inspect
+
+import numpy as np
+
+from gpunet import activations, constraints, initializers, ops, regularizers
+from gpunet.errors import ShapeError
+from gpunet.layers.arguments import fraction, positive_int
+from gpunet.layers.base import InputSpec, Layer
+from gpunet.layers.recurrent.nesting import zero_states
+from gpunet.nest import flatten
+from gpunet.ops import random, rnn
+from gpunet.registry import layers as registered
+
+__all__ = ["AbstractRNNCell", "DropoutCell", "GRUCell", "GatedCell", "LSTMCell", "SimpleRNNCell"]
+
+
+class AbstractRNNCell(Layer):
+    """Base for cells of one's own: ``call``, ``state_size`` and ``output_size`` are to be written.
+
+    Args:
+        **kwargs: see `Layer`.
+    """
+
+    def call(self, inputs, states):
+        """Return the output and the new states of one step."""
+        raise NotImplementedError(f"{self._who}: a cell must define call(inputs, states)")
+
+    @property
+    def state_size(self):
+        """Sizes of the states: int, `Shape`, or a nest of them."""
+        raise NotImplementedError(f"{self._who}: a cell must define state_size")
+
+    @property
+    def output_size(self):
+        """Size of the output: int or `Shape`."""
+        raise NotImplementedError(f"{self._who}: a cell must define output_size")
+
+    def get_initial_state(self, inputs=None, batch_size=None, dtype=None):
+        """Return states of zeros."""
+        batch = batch_size if inputs is None else inputs.shape[0]
+        return zero_states(self.state_size, batch, dtype or self.dtype)
+
+
+class DropoutCell(Layer):
+    """Base of cells that drop the same inputs and states at all steps of a sequence."""
+
+    gates = 1
+    implementation = 2
+    dropout = recurrent_dropout = 0.0
+
+    def reset_dropout_mask(self):
+        """Draw new masks for the inputs at the next step in training."""
+        self.__dict__.setdefault("_kept", {}).pop("dropout", None)
+
+    def reset_recurrent_dropout_mask(self):
+        """Draw new masks for the states at the next step in training."""
+        self.__dict__.setdefault("_kept", {}).pop("recurrent_dropout", None)
+
+    def kept(self, what, shape, training):
+        """Return which elements stay: boolean tensor (gates or 1, *shape), None for all.
+
+        Args:
+            what: ``'dropout'`` or ``'recurrent_dropout'``, the rate's name.
+            shape: tuple, shape of the input or the state of one step.
+            training: bool.
+        """
+        rate = getattr(self, what)
+        if not training or not rate:
+            return None
+        shape = (self.gates if self.implementation == 1 else 1, *shape)
+        masks = self.__dict__.setdefault("_kept", {})
+        if what not in masks or tuple(masks[what].shape) != shape:
+            key = random.default().draw(int(np.prod(shape, dtype=np.int64)))
+            masks[what] = random.bernoulli(shape, 1 - rate, "bool", key)
+        return masks[what]
+
+    def by_gate(self, what, x, training):
+        """Return x as each gate sees it: a list of one tensor, or of one for each gate."""
+        kept = self.kept(what, tuple(x.shape), training)
+        if kept is None:
+            return [x]
+        scale = 1 / (1 - getattr(self, what))
+        return [x * (ops.cast(k, x.dtype.name) * scale) for k in ops.unstack(kept)]
+
+
+class GatedCell(DropoutCell):
+    """Base of the cells whose gates are sums of two matrix products.
+
+    A subclass gives ``gates``, ``op`` (what does all steps at once) and ``call``.
+    """
+
+    op = None
+
+    def _take(self, given):
+        """Keep constructor arguments as attributes: objects in place of names.
+
+        Args:
+            given: dict of the constructor's local variables.
+        """
+        kind = type(self).__name__
+        self.units = positive_int(kind, "units", given["units"])
+        for name, value in given.items():
+            read = _READERS.get(name.rpartition("_")[2])
+            if read is not None and not name.startswith("_"):
+                setattr(self, name, read(value))
+        self.use_bias = bool(given["use_bias"])
+        self.dropout = fraction(kind, "dropout", given["dropout"])
+        self.recurrent_dropout = fraction(kind, "recurrent_dropout", given["recurrent_dropout"])
+        # As in Keras: gates see different parts of the states, so of the inputs too.
+        self.implementation = 1 if self.recurrent_dropout else given.get("implementation") or 1
+        self.state_size = self.output_size = self.units
+        self.input_spec = InputSpec(ndim=2)
+
+    def build(self, input_shape):
+        features, width = input_shape[-1], self.gates * self.units
+        if features is None:
+            raise ShapeError(
+                f"{self._who}: the number of input features must be known, got step shape "
+                f"{input_shape}"
+            )
+        self.kernel = self.add_weight("kernel", (features, width))
+        self.recurrent_kernel = self.add_weight(
+            "recurrent_kernel",
+            (self.units, width),
+            initializer=self.recurrent_initializer,
+            regularizer=self.recurrent_regularizer,
+            constraint=self.recurrent_constraint,
+        )
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                "bias", self._bias_shape(), initializer=self._bias_start()
+            )
+        self.input_spec = InputSpec(ndim=2, axes={-1: features})
+        self.built = True
+
+    def _bias_shape(self):
+        return (self.gates * self.units,)
+
+    def _bias_start(self):
+        return self.bias_initializer
+
+    def get_initial_state(self, inputs=None, batch_size=None, dtype=None):
+        """Return states of zeros."""
+        batch = batch_size if inputs is None else inputs.shape[0]
+        return zero_states(self.state_size, batch, dtype or self.dtype)
+
+    def parameters(self):
+        """Return kernel, recurrent kernel and bias (or None) in the layout of the ops."""
+        return self.kernel, self.recurrent_kernel, self.bias
+
+    # -- one step -------------------------------------------------------------------------
+
+    def _project(self, inputs, training):
+        """Return what the inputs add to each gate, a list of tensors (N, U)."""
+        if inputs.dtype.kind != "f":
+            inputs = ops.cast(inputs, self.dtype)
+        kernel, _, bias = self.parameters()
+        if bias is not None and bias.ndim == 2:
+            bias = bias[0]
+        return self._product("dropout", inputs, kernel, bias, training)
+
+    def _recur(self, h, training, bias=None):
+        return self._product("recurrent_dropout", h, self.parameters()[1], bias, training)
+
+    def _product(self, what, x, kernel, bias, training):
+        seen = self.by_gate(what, x, training)
+        if len(seen) == 1:
+            return ops.split(ops.dense(seen[0], kernel, bias), parts=self.gates)
+        kernels = ops.split(kernel, parts=self.gates)
+        biases = [None] * self.gates if bias is None else ops.split(bias, parts=self.gates)
+        return [ops.dense(x, k, b) for x, k, b in zip(seen, kernels, biases)]
+
+    # -- all steps ------------------------------------------------------------------------
+
+    def can_scan(self):
+        """Return whether `scan` computes what `call` would, step by step."""
+        built_in = type(self).call.__module__ == __name__ and "call" not in vars(self)
+        names = [self.activation, getattr(self, "recurrent_activation", self.activation)]
+        return built_in and all(f in _FUSED for f in names)
+
+    def scan(self, x, states, mask, training, **options):
+        """Walk over all steps at once.
+
+        Args:
+            x: tensor (T, N, C).
+            states: list of tensors (N, U); None for zeros.
+            mask: boolean tensor (T, N) or None.
+            training: bool, whether to drop inputs and states.
+            **options: ``sequences``, ``reverse``, ``zero_output``; see `gpunet.ops.rnn`.
+
+        Returns:
+            (outputs (T, N, U) or (N, U), list of states).
+        """
+        if x.dtype.kind != "f":
+            x = ops.cast(x, self.dtype)
+        x_kept = self.kept("dropout", tuple(x.shape[1:]), training)
+        if x_kept is not None and x_kept.shape[0] < self.gates:
+            x = x * (ops.cast(x_kept, x.dtype.name) * (1 / (1 - self.dropout)))
+            x_kept = None
+        h_kept = self.kept("recurrent_dropout", (x.shape[1], self.units), training)
+        if states is None:
+            states = [None] * len(flatten(self.state_size))
+        y, *states = self.op(
+            x,
+            *self.parameters(),
+            *flatten(states),
+            mask,
+            x_kept,
+            h_kept,
+            activation=_FUSED[self.activation],
+            x_rate=self.dropout,
+            h_rate=self.recurrent_dropout,
+            **self._op_options(),
+            **options,
+        )
+        return y, list(states)
+
+    def _op_options(self):
+        return {"recurrent_activation": _FUSED[self.recurrent_activation]}
+
+
+_READERS = {
+    "activation": activations.get,
+    "initializer": initializers.get,
+    "regularizer": regularizers.get,
+    "constraint": constraints.get,
+}
+_FUSED = {getattr(activations, name): name for name in rnn.ACTIVATIONS}
+
+
+def make_cell(cell, given):
+    """Return a cell made of the constructor arguments that a layer got.
+
+    Args:
+        cell: class of the cell.
+        given: dict of the local variables of the layer's constructor.
+    """
+    wanted = inspect.signature(cell.__init__).parameters
+    chosen = {name: value for name, value in given.items() if name in wanted and name != "self"}
+    kwargs = chosen.pop("kwargs", {})
+    return cell(**chosen, dtype=kwargs.get("dtype"), trainable=kwargs.get("trainable", True))
+
+
+@registered.register()
+class SimpleRNNCell(GatedCell):
+    """One step of `SimpleRNN`: ``activation(x @ kernel + h @ recurrent_kernel + bias)``.
+
+    Args:
+        units: int > 0, size of output and state.
+        activation: name or function.
+        use_bias: bool.
+        kernel_initializer, recurrent_initializer, bias_initializer: see `gpunet.initializers`.
+        kernel_regularizer, recurrent_regularizer, bias_regularizer: see `gpunet.regularizers`.
+        kernel_constraint, recurrent_constraint, bias_constraint: see `gpunet.constraints`.
+        dropout, recurrent_dropout: floats, shares of the inputs and of the state that are
+            dropped in training, the same ones at all steps of a sequence.
+        **kwargs: see `Layer`.
+
+    Shapes:
+        (batch, features), [(batch, units)] -> (batch, units), [(batch, units)]
+    """
+
+    op = rnn.simple_rnn
+
+    def __init__(
+        self,
+        units,
+        activation="tanh",
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        recurrent_initializer="orthogonal",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        recurrent_regularizer=None,
+        bias_regularizer=None,
+        kernel_constraint=None,
+        recurrent_constraint=None,
+        bias_constraint=None,
+        dropout=0.0,
+        recurrent_dropout=0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self._take(locals())
+
+    def call(self, inputs, states, training=None):
+        (h,) = flatten(states)
+        (z,), (r,) = self._project(inputs, training), self._recur(h, training)
+        y = self.activation(z + r)
+        return y, [y]
+
+    def _op_options(self):
+        return {}
+
+
+@registered.register()
+class GRUCell(GatedCell):
+    """One step of `GRU`.
+
+    Args:
+        recurrent_activation: name or function, of the update and the reset gate.
+        implementation: 1 or 2; with 1, gates drop different parts of the inputs.
+        reset_after: bool, the reset gate acts after the recurrent product, with a bias of its
+            own, and not before it.
+        units, activation, use_bias, kernel_initializer, recurrent_initializer,
+            bias_initializer, kernel_regularizer, recurrent_regularizer, bias_regularizer,
+            kernel_constraint, recurrent_constraint, bias_constraint, dropout,
+            recurrent_dropout, **kwargs: see `SimpleRNNCell`.
+
+    Shapes:
+        (batch, features), [(batch, units)] -> (batch, units), [(batch, units)]
+    """
+
+    gates = 3
+    op = rnn.gru
+
+    def __init__(
+        self,
+        units,
+        activation="tanh",
+        recurrent_activation="sigmoid",
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        recurrent_initializer="orthogonal",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        recurrent_regularizer=None,
+        bias_regularizer=None,
+        kernel_constraint=None,
+        recurrent_constraint=None,
+        bias_constraint=None,
+        dropout=0.0,
+        recurrent_dropout=0.0,
+        implementation=2,
+        reset_after=False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self._take(locals())
+        self.reset_after = bool(reset_after)
+
+    def _bias_shape(self):
+        width = 3 * self.units
+        return (2, width) if self.reset_after else (width,)
+
+    def call(self, inputs, states, training=None):
+        (h,) = flatten(states)
+        z, r, g = self._project(inputs, training)
+        if self.reset_after:
+            bias = None if self.bias is None else self.parameters()[2][1]
+            hz, hr, hg = self._recur(h, training, bias)
+        else:
+            seen = self.by_gate("recurrent_dropout", h, training)
+            seen = seen if len(seen) == 3 else seen * 3
+            kz, kr, kg = ops.split(self.parameters()[1], parts=3)
+            hz, hr = ops.matmul(seen[0], kz), ops.matmul(seen[1], kr)
+        z = self.recurrent_activation(z + hz)
+        r = self.recurrent_activation(r + hr)
+        g = self.activation(g + (r * hg if self.reset_after else ops.matmul(r * seen[2], kg)))
+        y = z * h + (1 - z) * g
+        return y, [y]
+
+    def _op_options(self):
+        return {**super()._op_options(), "reset_after": self.reset_after}
+
+
+@registered.register()
+class LSTMCell(GatedCell):
+    """One step of `LSTM`.
+
+    Args:
+        recurrent_activation: name or function, of the input, forget and output gates.
+        unit_forget_bias: bool, the forget gate's bias starts at 1.
+        implementation: 1 or 2; with 1, gates drop different parts of the inputs.
+        units, activation, use_bias, kernel_initializer, recurrent_initializer,
+            bias_initializer, kernel_regularizer, recurrent_regularizer, bias_regularizer,
+            kernel_constraint, recurrent_constraint, bias_constraint, dropout,
+            recurrent_dropout, **kwargs: see `SimpleRNNCell`.
+
+    Shapes:
+        (batch, features), [(batch, units)] * 2 -> (batch, units), [(batch, units)] * 2
+    """
+
+    gates = 4
+    op = rnn.lstm
+
+    def __init__(
+        self,
+        units,
+        activation="tanh",
+        recurrent_activation="sigmoid",
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        recurrent_initializer="orthogonal",
+        bias_initializer="zeros",
+        unit_forget_bias=True,
+        kernel_regularizer=None,
+        recurrent_regularizer=None,
+        bias_regularizer=None,
+        kernel_constraint=None,
+        recurrent_constraint=None,
+        bias_constraint=None,
+        dropout=0.0,
+        recurrent_dropout=0.0,
+        implementation=2,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self._take(locals())
+        self.unit_forget_bias = bool(unit_forget_bias)
+        self.state_size = [self.units, self.units]
+
+    def _bias_start(self):
+        if self.unit_forget_bias:
+            return ForgetBias(self.bias_initializer, self.units)
+        return self.bias_initializer
+
+    def call(self, inputs, states, training=None):
+        h, c = flatten(states)
+        i, f, g, o = (
+            z + r for z, r in zip(self._project(inputs, training), self._recur(h, training))
+        )
+        gate = self.recurrent_activation
+        c = gate(f) * c + gate(i) * self.activation(g)
+        h = gate(o) * self.activation(c)
+        return h, [h, c]
+
+
+class ForgetBias:
+    """Initializer of a bias whose second part, that of the forget gate, is 1.
+
+    Args:
+        initializer: function ``(shape, dtype)`` for the other parts.
+        units: int, size of a part.
+        before: int, how many parts come before the forget gate's.
+    """
+
+    def __init__(self, initializer, units, before=1):
+        self.initializer, self.units, self.before = initializer, units, before
+
+    def __call__(self, shape, dtype=None):
+        start = self.before * self.units
+        values = self.initializer(shape, dtype=dtype)
+        values = getattr(values, "array", values).copy()
+        values[start : start + self.units] = 1
+        return values

@@ -1,0 +1,502 @@
+"""Convolution on NumPy arrays: blocks that stay in cache, on all cores.
+
+The windows of a block of outputs are copied into a small matrix, a row each (or a column, where
+channels are few); its product with the kernel is the block of outputs.  The matrix of all
+windows never exists.  Depthwise convolution adds up products of shifted blocks instead.
+
+The gradient with respect to the input is a convolution too: of the incoming gradient, with the
+reversed kernel.  With a stride s it falls apart into s convolutions per axis, each with every
+s-th cell of the kernel, which give every s-th element.
+"""
+
+import itertools
+import math
+
+import numpy as np
+
+from gpunet import threads
+from gpunet.ops.window import Window
+
+__all__ = ["forward", "input_gradient", "kernel_gradient", "cut_off"]
+
+BLOCK_BYTES = 2**20  # of a block's windows and outputs: about a core's L2 cache
+FEWEST = 256  # windows in a block, so that a product is worth packing the kernel for it
+TASKS = 8  # blocks at least, and sums of a kernel's gradient at most, for any number of threads
+SHORT = 24  # numbers copied at once below which windows become columns
+ALONE = 2**21  # multiplications that one thread does sooner than it wakes another
+
+
+def split(sizes, most):
+    """Cut a box into boxes of consecutive elements, fixed by the arguments alone.
+
+    Args:
+        sizes: tuple of ints.
+        most: int, number of elements wanted at most.
+
+    Returns:
+        List of boxes in order, each a tuple of pairs (start, stop).
+    """
+    axis, inner = len(sizes) - 1, 1
+    while axis > 0 and inner * sizes[axis] <= most:
+        inner *= sizes[axis]
+        axis -= 1
+    n = sizes[axis]
+    parts = -(-n // max(1, most // max(inner, 1)))
+    edges = [n * i // parts for i in range(parts + 1)] if n else [0]
+    whole = tuple([(0, m) for m in sizes[axis + 1 :]])
+    before = itertools.product(*[[(i, i + 1) for i in range(m)] for m in sizes[:axis]])
+    return [(*b, middle, *whole) for b in before for middle in zip(edges, edges[1:])]
+
+
+def _index(box):
+    return tuple([slice(a, b) for a, b in box])
+
+
+def _computed(dtype):
+    """Products of float16 are summed in float32: faster on a CPU, and more exact."""
+    return np.dtype("float32") if dtype == np.float16 else dtype
+
+
+class _Buffers:
+    """Scratch arrays of one thread; those of one name share memory."""
+
+    def __init__(self):
+        self.flat = {}
+        self.border = None  # what part of the scratch array with borders was last written
+
+    def get(self, name, shape, dtype):
+        n = math.prod(shape)
+        flat = self.flat.get(name)
+        if flat is None or flat.size < n or flat.dtype != dtype:
+            flat = self.flat[name] = np.empty(n, dtype)
+            self.border = None
+        return flat[:n].reshape(shape)
+
+
+class _Windows:
+    """Reads the windows over some channels of an array (N, *size, C), block by block.
+
+    Args:
+        x: contiguous array.
+        w: Window; pads may be negative.
+        channels: slice.
+        times: int, how often each channel is repeated.
+    """
+
+    def __init__(self, x, w, channels, times=1):
+        self.x, self.w, self.channels, self.times = x, w, channels, times
+        self.depth = (channels.stop - channels.start) * times
+        self.row = math.prod(w.kernel) * self.depth  # numbers in a window
+        self.dtype = _computed(x.dtype)
+        run = self.depth * (w.kernel[-1] if w.dilation[-1] == 1 else 1)
+        self.as_columns = run < SHORT and self.row > self.depth
+
+    def _place(self, box, buffers):
+        """Return (array, byte offset, strides) of the input under the windows of a box."""
+        w, x = self.w, self.x
+        spans = [
+            (a * s - before, (b - 1) * s + (k - 1) * d + 1 - before)
+            for (a, b), s, k, d, (before, _) in zip(
+                box[1:], w.strides, w.kernel, w.dilation, w.pads
+            )
+        ]
+        if self.times == 1 and all(a >= 0 and b <= n for (a, b), n in zip(spans, w.size)):
+            at = (box[0][0], *[a for a, _ in spans], self.channels.start)
+            return x, sum([i * stride for i, stride in zip(at, x.strides)]), x.strides
+        inside = [(max(a, 0), max(a, 0, min(b, n))) for (a, b), n in zip(spans, w.size)]
+        at = tuple([slice(i - a, j - a) for (i, j), (a, _) in zip(inside, spans)])
+        shape = (box[0][1] - box[0][0], *[b - a for a, b in spans], self.depth)
+        copy = buffers.get("input", shape, x.dtype)
+        if buffers.border != (shape, str(at)):  # else the zeros are there already
+            copy.fill(0)
+            buffers.border = (shape, str(at))
+        source = x[(*_index([box[0], *inside]), self.channels)]
+        target = copy[(slice(None), *at)]
+        if self.times > 1:
+            target = target.reshape((*source.shape, self.times))
+            source = source[..., None]
+        target[...] = source
+        return copy, 0, copy.strides
+
+    def _plain_rows(self, box):
+        """Return the input itself as the matrix of windows of one cell, where it is that."""
+        w, x = self.w, self.x
+        fits = self.row == x.shape[-1] and w.out == w.size and w.strides == (1,) * w.rank
+        if not fits or any(w.pads[i] != (0, 0) for i in range(w.rank)) or self.dtype != x.dtype:
+            return None
+        rows = x[_index(box)]
+        return rows.reshape(-1, self.row) if rows.flags.c_contiguous else None
+
+    def gather(self, box, buffers):
+        """Return the windows of a box as a matrix (windows, cells * channels)."""
+        rows = self._plain_rows(box)
+        if rows is not None:
+            return rows
+        w = self.w
+        array, offset, strides = self._place(box, buffers)
+        counts = [b - a for a, b in box]
+        steps = [stride * s for stride, s in zip(strides[1:-1], w.strides)]
+        hops = [stride * d for stride, d in zip(strides[1:-1], w.dilation)]
+        if self.as_columns:
+            shape = (*w.kernel, self.depth, *counts)
+            view = (*hops, strides[-1], strides[0], *steps)
+        else:
+            shape = (*counts, *w.kernel, self.depth)
+            view = (strides[0], *steps, *hops, strides[-1])
+        matrix = buffers.get("windows", shape, self.dtype)
+        matrix[...] = np.ndarray(shape, array.dtype, array, offset, view)
+        n = math.prod(counts)
+        return matrix.reshape(self.row, n).T if self.as_columns else matrix.reshape(n, self.row)
+
+    def shifted(self, box, buffers):
+        """Yield for each cell of the windows its position and the input there, (*box, C)."""
+        w = self.w
+        array, offset, strides = self._place(box, buffers)
+        shape = (*[b - a for a, b in box], self.depth)
+        steps = [stride * s for stride, s in zip(strides[1:-1], w.strides)]
+        view = (strides[0], *steps, strides[-1])
+        for cell in w.cells():
+            moved = sum([c * d * stride for c, d, stride in zip(cell, w.dilation, strides[1:-1])])
+            yield cell, np.ndarray(shape, array.dtype, array, offset + moved, view)
+
+
+class _Dense:
+    """Products of windows and a matrix.
+
+    Args:
+        windows: _Windows.
+        kernel: array (*kernel, channels, filters); None for gradients.
+        filters: int.
+    """
+
+    def __init__(self, windows, kernel, filters):
+        self.windows, self.filters = windows, filters
+        self.shape = (windows.row, filters)  # of the kernel's gradient
+        self.numbers = windows.row + filters  # that a window needs in a block
+        self.work = windows.row * filters
+        if kernel is not None:
+            self.matrix = np.ascontiguousarray(kernel, windows.dtype).reshape(self.shape)
+
+    def apply(self, box, z, buffers):
+        """Write the outputs of a box into ``z`` (windows, filters)."""
+        np.matmul(self.windows.gather(box, buffers), self.matrix, out=z)
+
+    def gradient(self, box, gy, out, buffers):
+        """Write the kernel's gradient from a box, given ``gy`` (windows, filters)."""
+        np.matmul(self.windows.gather(box, buffers).T, gy, out=out)
+
+
+class _Depthwise:
+    """Sums over the cells of a kernel, each channel on its own.
+
+    Args:
+        windows: _Windows; each channel is repeated for each of its filters.
+        kernel: array (*kernel, 1, filters); None for gradients.
+        fold: int, how many neighbouring outputs are added up into one.
+    """
+
+    def __init__(self, windows, kernel, fold=1):
+        self.windows, self.kernel, self.fold = windows, kernel, fold
+        self.filters = windows.depth // fold
+        self.shape = (windows.row // windows.depth, windows.depth)
+        self.numbers = 4 * windows.depth
+        self.work = windows.row
+
+    def apply(self, box, z, buffers):
+        """Write the outputs of a box into ``z`` (windows, filters)."""
+        shape = (*[b - a for a, b in box], self.windows.depth)
+        part = buffers.get("part", shape, z.dtype)
+        whole = z.reshape(shape) if self.fold == 1 else buffers.get("whole", shape, z.dtype)
+        target = whole
+        for cell, shifted in self.windows.shifted(box, buffers):
+            np.multiply(shifted, self.kernel[cell][0], out=target)
+            if target is part:
+                whole += part
+            target = part
+        if self.fold > 1:
+            np.sum(whole.reshape(*z.shape, self.fold), axis=-1, out=z)
+
+    def gradient(self, box, gy, out, buffers):
+        """Write the kernel's gradient from a box, given ``gy`` (windows, filters)."""
+        shape = (*[b - a for a, b in box], self.windows.depth)
+        part = buffers.get("part", shape, gy.dtype)
+        ones = np.ones(len(gy), gy.dtype)
+        gy = gy.reshape(shape)
+        for i, (_, shifted) in enumerate(self.windows.shifted(box, buffers)):
+            np.multiply(shifted, gy, out=part)
+            np.matmul(ones, part.reshape(-1, shape[-1]), out=out[i])
+
+
+def _boxes(rule, shape):
+    """Return the blocks in which a _Dense or _Depthwise does outputs of a shape (N, *out)."""
+    most = max(FEWEST, BLOCK_BYTES // (rule.numbers * rule.windows.dtype.itemsize))
+    return split(shape, min(most, max(64, math.prod(shape) // TASKS)))
+
+
+class _Outputs:
+    """Outputs computed by a rule, then biased, cut off and put in their place.
+
+    Args:
+        rule: _Dense, _Depthwise, or None where nothing but the bias is left.
+        target: array (N, *out, filters), any strides.
+        bias: array (filters,) or None.
+        relu: bool.
+    """
+
+    def __init__(self, rule, target, bias, relu):
+        self.rule, self.target, self.relu = rule, target, relu
+        self.boxes = _boxes(rule, target.shape[:-1])
+        # Rows side by side make longer, faster loops.
+        last, filters = target.shape[-2:]
+        side = max([d for d in range(1, last + 1) if last % d == 0 and d * filters <= 4096] or [1])
+        dtype = rule.windows.dtype
+        self.bias = None if bias is None else np.tile(bias.astype(dtype), side)
+        self.zeros = np.zeros(side * filters, dtype)
+
+    def compute(self, box, buffers):
+        target = self.target[_index(box)]
+        dtype = self.rule.windows.dtype
+        direct = target.flags.c_contiguous and target.dtype == dtype
+        shape = (math.prod(target.shape[:-1]), target.shape[-1])
+        z = target.reshape(shape) if direct else buffers.get("result", shape, dtype)
+        self.rule.apply(box, z, buffers)
+        width = self.zeros.size if z.size % self.zeros.size == 0 else shape[1]
+        wide = z.reshape(-1, width)
+        if self.bias is not None:
+            wide += self.bias[:width]
+        if self.relu:
+            np.maximum(wide, self.zeros[:width], out=wide)
+        if not direct:
+            target[...] = z.reshape(target.shape)
+
+
+def _compute(outputs):
+    tasks = [(o, box) for o in outputs for box in o.boxes]
+    work = sum([math.prod(o.target.shape[:-1]) * o.rule.work for o in outputs])
+
+    def start():
+        buffers = _Buffers()
+
+        def do(i):
+            tasks[i][0].compute(tasks[i][1], buffers)
+
+        return do
+
+    threads.spread(len(tasks), start, 1 if work < ALONE else None)
+
+
+def forward(x, kernel, bias, w, groups, relu=False):
+    """Return a convolution with the bias added, cut off at 0 if wanted.
+
+    Args:
+        x: array (N, *size, C).
+        kernel: array (*kernel, C / groups, F).
+        bias: array (F,) or None.
+        w: Window.
+        groups: int.
+        relu: bool.
+
+    Returns:
+        Array (N, *out, F).
+    """
+    x = np.ascontiguousarray(x)
+    y = np.empty((len(x), *w.out, kernel.shape[-1]), x.dtype)
+    outputs = []
+    for channels, filters in _grouped(kernel.shape, groups):
+        windows, own = _Windows(x, w, channels, _times(kernel.shape, groups)), kernel[..., filters]
+        depthwise = _is_depthwise(kernel.shape, groups)
+        rule = _Depthwise(windows, own) if depthwise else _Dense(windows, own, own.shape[-1])
+        outputs.append(_Outputs(rule, y[..., filters], None if bias is None else bias[filters], relu))
+    _compute(outputs)
+    return y
+
+
+def _is_depthwise(kernel_shape, groups):
+    return groups > 1 and kernel_shape[-2] == 1
+
+
+def _times(kernel_shape, groups):
+    return kernel_shape[-1] // groups if _is_depthwise(kernel_shape, groups) else 1
+
+
+def _grouped(kernel_shape, groups):
+    """Return (channels, filters) that go together, as slices; depthwise all at once."""
+    depth, filters = kernel_shape[-2:]
+    if _is_depthwise(kernel_shape, groups):
+        return [(slice(0, groups), slice(0, filters))]
+    own = filters // groups
+    return [
+        (slice(g * depth, (g + 1) * depth), slice(g * own, (g + 1) * own)) for g in range(groups)
+    ]
+
+
+def _phases(w):
+    """Yield the convolutions over the outputs that give the elements of each phase.
+
+    Yields:
+        Triples (index of the elements, index of the kernel's cells, Window); the Window is None
+        where no cell reaches these elements.
+    """
+    axes = []
+    for n, k, s, d, (before, _), out in zip(
+        w.size, w.kernel, w.strides, w.dilation, w.pads, w.out
+    ):
+        step, hop = s // math.gcd(d, s), d // math.gcd(d, s)
+        found = []
+        for r in range(min(s, n)):
+            cells = [c for c in range(k) if (r + before - c * d) % s == 0]
+            last = cells[-1] if cells else 0
+            pad = (last * d - r - before) // s
+            index = slice(last, cells[0] - 1 if cells and cells[0] else None, -step)
+            one = (out, len(cells), hop, (pad, 0), -(-(n - r) // s))
+            found.append((slice(r, None, s), index, one))
+        axes.append(found)
+    for phase in itertools.product(*axes):
+        elements, cells, parts = zip(*phase)
+        size, kernel, hops, pads, count = zip(*parts)
+        window = Window(size, kernel, (1,) * w.rank, hops, pads, count) if all(kernel) else None
+        yield elements, cells, window
+
+
+def input_gradient(gy, kernel, bias, w, groups, relu=False):
+    """Return the gradient of a convolution with respect to its input: a transposed convolution.
+
+    Args:
+        gy: array (N, *out, F).
+        kernel: array (*kernel, C / groups, F).
+        bias: array (C,) that is added, or None.
+        w: Window of the convolution.
+        groups: int.
+        relu: bool, whether the result is cut off at 0.
+
+    Returns:
+        Array (N, *size, C).
+    """
+    gy = np.ascontiguousarray(gy)
+    depth = kernel.shape[-2]
+    gx = np.empty((len(gy), *w.size, depth * groups), gy.dtype)
+    depthwise = _is_depthwise(kernel.shape, groups)
+    outputs = []
+    for elements, cells, window in _phases(w):
+        if window is None:
+            rest = 0 if bias is None else np.maximum(bias, 0) if relu else bias
+            gx[(slice(None), *elements)] = rest
+            continue
+        for channels, filters in _grouped(kernel.shape, groups):
+            own = kernel[(*cells, slice(None), filters)]
+            windows = _Windows(gy, window, filters)
+            if depthwise:
+                rule = _Depthwise(windows, own, _times(kernel.shape, groups))
+            else:
+                rule = _Dense(windows, own.swapaxes(-1, -2), depth)
+            target = gx[(slice(None), *elements, channels)]
+            part = None if bias is None else bias[channels]
+            outputs.append(_Outputs(rule, target, part, relu))
+    _compute(outputs)
+    return gx
+
+
+class _Sums:
+    """A kernel's gradient, and a bias's, summed over some blocks.
+
+    Args:
+        rule: _Dense or _Depthwise.
+        gy: array (N, *out, filters), any strides.
+        boxes: list of boxes.
+        bias: bool, whether the bias's gradient is wanted.
+    """
+
+    def __init__(self, rule, gy, boxes, bias):
+        self.rule, self.gy, self.boxes = rule, gy, boxes
+        self.kernel = np.zeros(rule.shape, rule.windows.dtype)
+        self.bias = np.zeros(gy.shape[-1], rule.windows.dtype) if bias else None
+
+    def compute(self, buffers):
+        dtype = self.kernel.dtype
+        for number, box in enumerate(self.boxes):
+            gy = self.gy[_index(box)]
+            shape = (math.prod(gy.shape[:-1]), gy.shape[-1])
+            if not gy.flags.c_contiguous or gy.dtype != dtype:
+                copy = buffers.get("gy", gy.shape, dtype)
+                copy[...] = gy
+                gy = copy
+            gy = gy.reshape(shape)
+            first = number == 0
+            out = self.kernel if first else buffers.get("sum", self.kernel.shape, dtype)
+            self.rule.gradient(box, gy, out, buffers)
+            if not first:
+                self.kernel += out
+            if self.bias is not None:
+                self.bias += np.matmul(np.ones(len(gy), dtype), gy)
+
+
+def kernel_gradient(x, gy, w, groups, bias=False):
+    """Return the gradients of a convolution with respect to its kernel and its bias.
+
+    Args:
+        x: array (N, *size, C).
+        gy: array (N, *out, F).
+        w: Window.
+        groups: int.
+        bias: bool, whether the second is wanted.
+
+    Returns:
+        Arrays (*kernel, C / groups, F) and (F,) or None.
+    """
+    x, gy = np.ascontiguousarray(x), np.ascontiguousarray(gy)
+    shape = (*w.kernel, x.shape[-1] // groups, gy.shape[-1])
+    gk = np.empty(shape, x.dtype)
+    gb = np.empty(shape[-1], x.dtype) if bias else None
+    room = (x.nbytes + gy.nbytes + 2 * gk.nbytes) // (4 * max(gk.nbytes, 1))
+    most = min(TASKS, max(1, room))
+    jobs = []
+    for channels, filters in _grouped(shape, groups):
+        windows = _Windows(x, w, channels, _times(shape, groups))
+        count = filters.stop - filters.start
+        depthwise = _is_depthwise(shape, groups)
+        rule = _Depthwise(windows, None) if depthwise else _Dense(windows, None, count)
+        boxes = _boxes(rule, gy.shape[:-1])
+        edges = [len(boxes) * i // most for i in range(most + 1)]
+        own = gy[..., filters]
+        sums = [_Sums(rule, own, boxes[a:b], bias) for a, b in zip(edges, edges[1:]) if a < b]
+        jobs.append((filters, sums or [_Sums(rule, own, [], bias)]))
+    _add_up([s for _, sums in jobs for s in sums])
+    for filters, (first, *others) in jobs:
+        for other in others:
+            first.kernel += other.kernel
+            if bias:
+                first.bias += other.bias
+        gk[..., filters] = first.kernel.reshape(gk[..., filters].shape)
+        if bias:
+            gb[filters] = first.bias
+    return gk, gb
+
+
+def _add_up(sums):
+    work = sum([math.prod(s.gy.shape[:-1]) * s.rule.work for s in sums]) // len(sums)
+
+    def start():
+        buffers = _Buffers()
+        return lambda i: sums[i].compute(buffers)
+
+    threads.spread(len(sums), start, 1 if work < ALONE else None)
+
+
+def cut_off(gy, y):
+    """Return the gradient before a cut-off at 0: ``gy`` where ``y > 0``, else 0."""
+    gx = np.empty(gy.shape, gy.dtype)
+    if not (gy.flags.c_contiguous and y.flags.c_contiguous):
+        return np.multiply(gy, y > 0, out=gx)
+    flat = [a.reshape(-1) for a in (gx, gy, y)]
+    boxes = split((gx.size,), BLOCK_BYTES // 16)
+    zeros = np.zeros(BLOCK_BYTES // 16, y.dtype)
+
+    def start():
+        def do(i):
+            own, g, v = [a[slice(*boxes[i][0])] for a in flat]
+            np.multiply(g, v > zeros[: v.size], out=own)
+
+        return do
+
+    threads.spread(len(boxes), start, 1 if gx.size < ALONE // 8 else None)
+    return gx

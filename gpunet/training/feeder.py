@@ -1,0 +1,168 @@
+"""Columns to batches: in which order, and one copy for each batch."""
+
+import numbers
+
+import numpy as np
+
+from gpunet.ops import random
+
+__all__ = ["Batch", "ArrayFeeder", "is_whole", "positive_int"]
+
+
+def is_whole(value):
+    """Return whether a value is a whole number, of any type but bool."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and value % 1 == 0
+
+
+def positive_int(value, label, default=None):
+    """Return a count of batches or samples as an int.
+
+    Args:
+        value: int, or None for the default.
+        label: str for the error text, such as ``'fit: batch_size'``.
+        default: int.
+
+    Raises:
+        ValueError: anything but a positive whole number.
+    """
+    if value is None:
+        return default
+    if not is_whole(value) or value <= 0:
+        raise ValueError(f"{label}: expected a positive int, got {value!r}")
+    return int(value)
+
+
+class Batch:
+    """What one step gets.
+
+    Attributes:
+        x: list of Tensors, one for each input.
+        y: list of Tensors or Nones, one for each output; None if there are no targets.
+        weight: list of Tensors or Nones, one for each output; None if there are none.
+        size: int, number of samples.
+    """
+
+    __slots__ = ("x", "y", "weight", "size")
+
+    def __init__(self, x, y, weight, size):
+        self.x, self.y, self.weight, self.size = x, y, weight, size
+
+
+class ArrayFeeder:
+    """Batches out of columns.
+
+    Args:
+        x: list of Columns.
+        y: list of Columns or Nones, or None.
+        weight: list of Columns or Nones, or None.
+        batch_size: int, 32 by default.
+        what: str, who asks, for error texts.
+
+    Attributes:
+        samples: int.
+        steps: int, number of batches.
+
+    Raises:
+        ValueError: no samples, or columns of different lengths.
+    """
+
+    def __init__(self, x, y=None, weight=None, batch_size=None, what="fit"):
+        self.x, self.y, self.weight, self.what = x, y, weight, what
+        lengths = {c.label: len(c) for c in self._columns()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(
+                f"{what}: all arrays need the same number of samples, got "
+                + ", ".join(f"{n} in {label.rpartition(': ')[2]}" for label, n in lengths.items())
+            )
+        self.batch_size = positive_int(batch_size, f"{what}: batch_size", 32)
+        self._span(0, len(x[0]))
+        if not self.samples:
+            raise ValueError(f"{what}: expected at least one sample, got empty arrays {lengths}")
+
+    def _columns(self):
+        return [c for part in (self.x, self.y, self.weight) for c in part or [] if c is not None]
+
+    def _span(self, start, stop):
+        self.start, self.stop, self.samples = start, stop, stop - start
+        self.steps = -(-self.samples // self.batch_size)
+
+    def split(self, part):
+        """Return (feeder of the first samples, feeder of the last ``part`` of them)."""
+        if isinstance(part, bool) or not isinstance(part, numbers.Real) or not 0 < part < 1:
+            raise ValueError(
+                f"{self.what}: expected validation_split as a float in [0, 1), got {part!r}"
+            )
+        at = int(self.samples * (1 - part))
+        if at in (0, self.samples):
+            raise ValueError(
+                f"{self.what}: validation_split={part} of {self.samples} samples leaves none to "
+                f"{'train on' if at == 0 else 'validate on'}"
+            )
+        return self._part(self.start, self.start + at), self._part(self.start + at, self.stop)
+
+    def _part(self, start, stop):
+        part = ArrayFeeder(self.x, self.y, self.weight, self.batch_size, self.what)
+        part._span(start, stop)
+        return part
+
+    def arrays(self):
+        """Return its x, y and weights (ones where there are none) as one list of arrays.
+
+        None if some of them lie in files.
+        """
+        if any(c.in_file for c in self._columns()):
+            return None
+        where = slice(self.start, self.stop)
+        weights = self.weight or [None] * len(self.y or [])
+        found = [c.take(where) for c in [*self.x, *(self.y or [])] if c is not None]
+        return found + [np.ones(self.samples) if w is None else w.take(where) for w in weights]
+
+    def cuts(self, shuffle):
+        """Yield one epoch's slices or arrays of indices, one for each batch.
+
+        Args:
+            shuffle: False, True, or ``'batch'``, which keeps batches together.
+        """
+        size = self.batch_size
+        if isinstance(shuffle, str):
+            whole = self.samples // size
+            blocks = [*random.permutation(whole).tolist(), *range(whole, self.steps)]
+        elif shuffle:
+            order = random.permutation(self.samples)
+            if self.start:
+                order += self.start
+            for i in range(0, self.samples, size):
+                yield order[i : i + size]
+            return
+        else:
+            blocks = range(self.steps)
+        for i in blocks:
+            start = self.start + i * size
+            yield slice(start, min(start + size, self.stop))
+
+    def batches(self, shuffle=False):
+        """Yield one epoch's Batches; see `cuts`."""
+        return map(self._cut, self.cuts(shuffle))
+
+    def whole(self):
+        """Return all samples as one Batch."""
+        return self._cut(slice(self.start, self.stop))
+
+    def first(self):
+        """Return a Batch of the first sample's inputs alone."""
+        where = slice(self.start, self.start + 1)
+        return Batch([c.rows(where) for c in self.x], None, None, 1)
+
+    def _cut(self, where):
+        return Batch(
+            [c.rows(where) for c in self.x],
+            _rows(self.y, where),
+            _rows(self.weight, where),
+            where.stop - where.start if type(where) is slice else len(where),
+        )
+
+
+def _rows(columns, where):
+    if columns is None:
+        return None
+    return [None if c is None else c.rows(where) for c in columns]

@@ -1,0 +1,243 @@
+"""Compiling: what training minimises, and what a step needs to know of the model."""
+
+import warnings
+
+from gpunet import optimizers
+from gpunet.graph import Graph, SymbolicTensor
+from gpunet.nest import flatten, map_nest, pack
+from gpunet.tensor import Shape
+from gpunet.training.objective import Objective
+from gpunet.training.step import predict_step
+from gpunet.variables import allocate
+
+__all__ = ["Plan", "Compiled"]
+
+# Arguments of compile that later versions know and that change nothing here.
+_IGNORED = ("pss_evaluation_shards", "auto_scale_loss", "experimental_run_tf_function")
+
+
+class Plan:
+    """What steps need of a model, found once: properties that walk over layers are slow.
+
+    Args:
+        model: Model, its weights are allocated.
+        flags: dict layer or Variable -> whether it was trainable when `compile` was called.
+
+    Attributes:
+        graph: the `Graph` that it was made for, None for a subclassed model.
+        predict: function (list of Tensors, training) -> flat list of outputs.
+        run: the same; behind the outputs come the losses that were added to the graph.
+        structure: nest of a subclassed model's outputs, known after it ran.
+        outputs: int, number of outputs; None for a subclassed model.
+        weights: list of Variables that are trained.
+        regularized: list of Variables with a regularizer.
+        adds_losses: bool, whether `losses` gives any.
+    """
+
+    def __init__(self, model, flags):
+        layers = model._nested_layers()
+        everything = list({id(w): w for layer in layers for w in layer._own_weights()}.values())
+        self.weights = _trained(model, flags)
+        allocate(self.weights + [w for w in everything if not w.trainable] + everything)
+        self.regularized = [w for w in everything if w.regularizer is not None]
+        added = [loss for layer in layers for loss in layer._losses]
+        self._functions = [loss for loss in added if callable(loss)]
+        self.graph = graph = model._graph
+        self.structure = None
+        symbolic = [loss for loss in model._losses if isinstance(loss, SymbolicTensor)]
+        if graph is not None:
+            self.outputs, self.predict = len(model.outputs), graph.run
+            if symbolic:
+                outputs = [*model.outputs, *symbolic]
+                graph = Graph(model.inputs, outputs, model.name, graph.aliases)
+            self.run = graph.run
+        else:
+            self.outputs, self._model = None, model
+            self.run = self.predict = self._call
+        self.adds_losses = bool(self._functions or self.regularized or symbolic)
+        self._parts = [*layers, *everything]
+        self._flags = [flags.get(part, part._trainable) for part in self._parts]
+        self._warned = False
+
+    def _call(self, x, training):
+        model = self._model
+        nest = model._data_nest
+        y = model(x[0] if nest is None else pack(nest, x), training=training)
+        self.structure = map_nest(lambda _: None, y)
+        return flatten(y)
+
+    def losses(self, y):
+        """Return the list of losses from regularizers, `add_loss` and the graph.
+
+        Args:
+            y: what `run` gave.
+        """
+        return (
+            (y[self.outputs :] if self.outputs is not None else [])
+            + [w.regularizer(w) for w in self.regularized]
+            + [loss() for loss in self._functions]
+        )
+
+    def warn_if_stale(self, model):
+        """Warn once if ``trainable`` was changed since the plan was made."""
+        if self._warned or [part._trainable for part in self._parts] == self._flags:
+            return
+        if set(map(id, model.trainable_weights)) != set(map(id, self.weights)):
+            self._warned = True
+            warnings.warn(
+                f"model {model.name!r}: `trainable` was changed after compile(); it takes "
+                "effect at the next compile()",
+                stacklevel=7,
+            )
+
+
+def flags_of(model):
+    """Return what is trainable: dict layer or Variable -> bool."""
+    layers = model._nested_layers()
+    return {part: part._trainable for layer in layers for part in (layer, *layer._own_weights())}
+
+
+def _trained(model, flags):
+    """Return the weights that were trainable under flags of another time."""
+    now = [(part, part._trainable) for part in flags]
+    try:
+        for part, flag in flags.items():
+            part._trainable = flag
+        return model.trainable_weights
+    finally:
+        for part, flag in now:
+            part._trainable = flag
+
+
+class Compiled:
+    """The part of `Trainer` that is about compiling."""
+
+    optimizer = None
+    loss = None
+    run_eagerly = False
+    _objective = None
+    _plan = None
+    _compiled = None
+    _flags = None
+    _data_nest = None
+
+    def compile(
+        self,
+        optimizer="rmsprop",
+        loss=None,
+        metrics=None,
+        loss_weights=None,
+        sample_weight_mode=None,
+        weighted_metrics=None,
+        target_tensors=None,
+        run_eagerly=None,
+        steps_per_execution=None,
+        jit_compile=None,
+        **kwargs,
+    ):
+        """Say what training minimises and measures.
+
+        Args:
+            optimizer: name, config or object; see `gpunet.optimizers`.
+            loss: name, function, `Loss`; for several outputs also a list or a dict by name.
+            metrics: list of names, functions or `Metric` objects, for several outputs also a
+                list of lists or a dict by name.  ``'accuracy'`` fits itself to loss and output.
+            loss_weights: list of numbers, or dict by output name.
+            sample_weight_mode: accepted; the shape of the weights tells.
+            weighted_metrics: like ``metrics``, measured with sample weights.
+            run_eagerly: bool, run the Python of every step instead of a recording of it.
+            steps_per_execution: accepted; chosen automatically.
+
+        Raises:
+            ValueError: unknown names, or entries that don't match the outputs.
+        """
+        if target_tensors is not None:
+            raise ValueError("compile: target_tensors aren't supported; pass targets to fit()")
+        unknown = [k for k in kwargs if k not in _IGNORED]
+        if unknown:
+            raise TypeError(f"compile: unknown argument(s) {unknown}")
+        chosen = optimizers.get(optimizer)
+        if chosen is None:
+            raise ValueError("compile: expected an optimizer, got None")
+        arguments = {
+            "loss": loss,
+            "metrics": metrics,
+            "loss_weights": loss_weights,
+            "weighted_metrics": weighted_metrics,
+            "sample_weight_mode": sample_weight_mode,
+        }
+        objective = None
+        if self.outputs is not None:
+            objective = _objective_of(arguments, self.output_names, [t.shape for t in self.outputs])
+        self._compiled, self._objective, self._plan = arguments, objective, None
+        self._flags = flags_of(self)
+        self.optimizer, self.loss = chosen, loss
+        self.run_eagerly = bool(run_eagerly)
+
+    def _ready(self, what, first):
+        """Make what steps need: built layers, the plan, losses and metrics.
+
+        Args:
+            what: str, who asks.
+            first: function that returns a `Batch` of some data, to build the model on.
+        """
+        if self._plan is not None and self._plan.graph is not self._graph:
+            self._plan = self._objective = None  # layers were added or taken off
+        if self._plan is None:
+            if self.outputs is None:
+                self._build_on(first())
+            self._plan = Plan(self, self._flags or {})
+        if self._compiled is not None and self._objective is None:
+            if self.outputs is not None:
+                names, shapes = self.output_names, [t.shape for t in self.outputs]
+            else:
+                y = predict_step(self, first())
+                names, shapes = _names_of(self._plan.structure), [(None, *t.shape[1:]) for t in y]
+            self._objective = _objective_of(self._compiled, names, shapes)
+        if what in ("fit", "train_on_batch") and self._compiled is not None:
+            self._plan.warn_if_stale(self)
+
+    def _build_on(self, batch):
+        """Run a model once, since only data tell the shapes of its weights."""
+        self._plan = Plan(self, {})  # of what there is so far
+        try:
+            predict_step(self, batch)
+        finally:
+            self._plan = None
+
+    @property
+    def metrics(self):
+        """List of the metric objects."""
+        return [] if self._objective is None else self._objective.metrics
+
+    @property
+    def metrics_names(self):
+        """List of the names that `evaluate` and `train_on_batch` give values for, in order."""
+        return [] if self._objective is None else list(self._objective.labels)
+
+    def reset_metrics(self):
+        """Start losses and metrics anew."""
+        if self._objective is not None:
+            self._objective.reset()
+
+
+def _objective_of(given, names, shapes):
+    return Objective(
+        given["loss"],
+        given["metrics"],
+        given["loss_weights"],
+        given["weighted_metrics"],
+        list(names),
+        [Shape(s) for s in shapes],
+    )
+
+
+def _names_of(structure):
+    """Return names for a subclassed model's outputs: a dict's keys, else ``output_1``, ..."""
+    if isinstance(structure, dict) and not any(map(_nested, structure.values())):
+        return [str(key) for key in structure]
+    return [f"output_{i + 1}" for i in range(len(flatten(structure)))]
+
+
+def _nested(value):
+    return isinstance(value, (list, tuple, dict))

@@ -1,0 +1,176 @@
+"""The CUDA sources: found, compiled by nvcc, and run on the CPU beside the plain ops."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import emulate
+import numpy as np
+import pytest
+
+from gpunet import config, ops
+from gpunet.errors import KernelSourceError
+from gpunet.fused import elementwise, launch, sources
+
+ROOT = Path(__file__).resolve().parents[2]
+FAMILIES = sorted(path.stem for path in sources.folder().glob("*.cu"))
+REALS = sorted(launch.REALS.values())
+# The pairs that kernels serve: family, op, fusion.
+PAIRS = [("elementwise", ops.swish, elementwise.swish_fused)]
+
+needs_gcc = pytest.mark.skipif(not emulate.compiler(), reason="g++ is missing")
+needs_nvcc = pytest.mark.skipif(not shutil.which("nvcc"), reason="nvcc is missing")
+
+
+# -- sources ------------------------------------------------------------------------------
+
+
+def test_headers_are_pasted_once(tmp_path, monkeypatch):
+    (tmp_path / "common.cuh").write_text("// shared\n")
+    (tmp_path / "more.cuh").write_text('#include "common.cuh"\n// more\n')
+    text = '#include <math.h>\n#include "common.cuh"\n#include "more.cuh" // why\n// own\n'
+    (tmp_path / "family.cu").write_text(text)
+    monkeypatch.setattr(sources, "_PLACES", (tmp_path / "nowhere", tmp_path))
+    lines = [line for line in sources.source("family").splitlines() if line]
+    assert lines == ["#include <math.h>", "// shared", "// more", "// own"]
+
+
+def test_wheel_comes_before_checkout(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "common.cuh").write_text("")
+    monkeypatch.setattr(sources, "_PLACES", (tmp_path / "a", tmp_path / "b"))
+    assert sources.folder() == tmp_path / "a"
+    (tmp_path / "a" / "common.cuh").unlink()
+    assert sources.folder() == tmp_path / "b"
+
+
+def test_missing_sources_are_named(tmp_path, monkeypatch):
+    with pytest.raises(KernelSourceError, match="missing.cu is missing in"):
+        sources.source("missing")
+    monkeypatch.setattr(sources, "_PLACES", (tmp_path,))
+    with pytest.raises(OSError, match="install gpunet again"):
+        sources.source("elementwise")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_sources_are_whole(family):
+    text = sources.source(family)
+    assert '#include "' not in text
+    assert emulate.kernels_of(text)
+
+
+# -- compilation --------------------------------------------------------------------------
+
+
+@needs_nvcc
+@pytest.mark.parametrize("real", REALS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_nvcc_compiles(family, real, tmp_path):
+    (tmp_path / "kernels.cu").write_text(sources.source(family), encoding="utf8")
+    for arch in ("sm_80", "sm_90"):
+        done = subprocess.run(
+            ["nvcc", "-cubin", f"-arch={arch}", f"-DREAL={real}", "-Werror=all-warnings",
+             "-Xptxas=-v,-warn-spills,-Werror", "-o", "kernels.cubin", "kernels.cu"],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+
+# -- execution ----------------------------------------------------------------------------
+
+
+def samples(dtype, shape):
+    x = np.random.default_rng(0).normal(scale=4, size=shape).astype(dtype)
+    flat = x.reshape(-1)
+    flat[: min(6, flat.size)] = [0, -0.0, 1e3, -1e3, -89, 1e-30][: flat.size]
+    return x
+
+
+@needs_gcc
+@pytest.mark.parametrize("shape", [(), (1,), (7, 3), (257,), (0, 4)])
+@pytest.mark.parametrize("dtype", sorted(launch.REALS))
+@pytest.mark.parametrize("pair", PAIRS, ids=[p[1].name for p in PAIRS])
+def test_agrees_with_the_plain_op(pair, dtype, shape):
+    _, op, fusion = pair
+    x, gy = samples(dtype, shape), samples(dtype, shape)[::-1] if shape else samples(dtype, shape)
+    for a in (x, gy):
+        a.flags.writeable = False
+    y, saved = op.forward(np, x)
+    (gx,) = op.pull(np, saved, gy, [True])
+    with emulate.fake_cupy() as xp:
+        assert fusion.when(xp, x)
+        fused_y, fused_saved = fusion.forward(xp, x)
+        (fused_gx,) = fusion.pull(xp, fused_saved, gy, [True])
+    tolerance = 1e-6 if dtype == "float32" else 1e-14
+    for got, wanted in ((fused_y, y), (fused_gx, gx)):
+        assert (got.shape, got.dtype) == (wanted.shape, wanted.dtype)
+        np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance)
+
+
+@needs_gcc
+def test_threads_take_several_turns(monkeypatch):
+    monkeypatch.setattr(launch, "_BLOCKS", 2)
+    x = samples("float32", (3 * 2 * 256 + 5,))
+    with emulate.fake_cupy() as xp:
+        y, _ = elementwise.swish_fused.forward(xp, x)
+    np.testing.assert_allclose(y, ops.swish(x).numpy(), rtol=1e-6)
+
+
+@needs_gcc
+def test_strided_arrays_are_copied_first():
+    x = samples("float64", (6, 8))[:, ::2]
+    with emulate.fake_cupy() as xp:
+        y, saved = elementwise.swish_fused.forward(xp, x)
+        (gx,) = elementwise.swish_fused.pull(xp, saved, np.broadcast_to(1.0, x.shape), [True])
+    np.testing.assert_allclose(y, ops.swish(x).numpy(), rtol=1e-14)
+    _, saved = ops.swish.forward(np, x)
+    np.testing.assert_allclose(gx, ops.swish.pull(np, saved, np.ones(x.shape), [True])[0])
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        (np.zeros((4, 4))[:, ::2], np.zeros((4, 2))),
+        (np.zeros(4), np.zeros(5)),
+        (np.zeros(4), np.zeros(4, "float32")),
+    ],
+    ids=["strided", "size", "dtype"],
+)
+def test_launch_refuses_what_kernels_cannot_read(x, y):
+    with pytest.raises(ValueError, match="kernel 'swish_forward': expected arrays in one piece"):
+        launch.launch("elementwise", "swish_forward", x, y)
+
+
+def test_kernels_are_for_gpus_and_two_types():
+    when = elementwise.is_real
+    assert when(emulate.as_cupy, np.zeros(3, "float32"))
+    assert not when(emulate.as_cupy, np.zeros(3, "float16"))
+    assert not when(emulate.as_cupy, np.zeros(3, "int32"))
+    assert not when(np, np.zeros(3, "float32"))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", sorted(launch.REALS))
+@pytest.mark.parametrize("pair", PAIRS, ids=[p[1].name for p in PAIRS])
+def test_on_a_gpu(pair, dtype):
+    import cupy
+
+    from gpunet import GradientTape, convert_to_tensor, device
+
+    op = pair[1]
+    assert pair[2].when(cupy, cupy.zeros(3, dtype))
+    values = []
+    with device("gpu"):
+        x, gy = (convert_to_tensor(samples(dtype, (300, 7)) + s) for s in (0, 1))
+        for fused in (True, False):
+            config.set_fused(fused)
+            try:
+                with GradientTape() as tape:
+                    tape.watch(x)
+                    y = op(x)
+                values.append((y.numpy(), tape.gradient(y, x, gy).numpy()))
+            finally:
+                config.set_fused(True)
+    for got, wanted in zip(*values):
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)

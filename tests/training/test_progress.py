@@ -1,0 +1,133 @@
+"""What fit, evaluate and predict print: a bar at a terminal, plain lines elsewhere."""
+
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from gpunet.layers import Dense
+from gpunet.models import Sequential
+from gpunet.training.progress import result_line
+
+NUMBER = r"\d+\.\d{4}(e[-+]\d\d)?"
+TIME = r"\d+s"
+STEP = r"\d+(s|ms|us)/step"
+
+
+def compiled():
+    model = Sequential([Dense(1, input_shape=(2,))])
+    model.compile("sgd", "mse", metrics=["mae", "accuracy"])
+    return model
+
+
+DATA = np.ones((50, 2), "float32"), np.ones(50, "float32")
+
+
+def lines_of(capsys):
+    out = capsys.readouterr()
+    assert "\r" not in out.out and "\x1b" not in out.out and "%|" not in out.out
+    assert out.err == ""
+    return out.out.splitlines()
+
+
+@pytest.mark.parametrize("verbose", [1, 2, "auto", True])
+def test_lines_of_fit(capsys, verbose):
+    compiled().fit(*DATA, epochs=2, batch_size=8, validation_split=0.2, verbose=verbose)
+    first, line, second, _ = lines_of(capsys)
+    assert (first, second) == ("Epoch 1/2", "Epoch 2/2")
+    names = ["loss", "mae", "accuracy", "val_loss", "val_mae", "val_accuracy"]
+    values = "".join(f" - {n}: {NUMBER}" for n in names)
+    step = "" if verbose == 2 else f" {STEP}"
+    assert re.fullmatch(f"5/5 - {TIME}{step}{values}", line)
+
+
+@pytest.mark.parametrize(("verbose", "step"), [(1, f" {STEP}"), (2, "")])
+def test_lines_of_evaluate_and_predict(capsys, verbose, step):
+    model = compiled()
+    model.evaluate(*DATA, batch_size=16, verbose=verbose)
+    model.predict(DATA[0], batch_size=16, verbose=verbose)
+    tested, predicted = lines_of(capsys)
+    values = "".join(f" - {n}: {NUMBER}" for n in ("loss", "mae", "accuracy"))
+    assert re.fullmatch(f"4/4 - {TIME}{step}{values}", tested)
+    assert re.fullmatch(f"4/4 - {TIME}{step}", predicted)
+
+
+def test_silence(capsys):
+    model = compiled()
+    model.fit(*DATA, validation_split=0.2, verbose=0)
+    model.evaluate(*DATA, verbose=0)
+    model.predict(DATA[0])
+    model.train_on_batch(*DATA)
+    assert lines_of(capsys) == []
+
+
+@pytest.mark.parametrize("verbose", [-1, "loud", 2.5, None])
+def test_unknown_verbosity(verbose):
+    with pytest.raises(ValueError, match="verbose"):
+        compiled().fit(*DATA, verbose=verbose)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "logs", "line"),
+    [
+        (1.6, {"loss": 0.56482, "acc": 0.8473}, "750/750 - 2s 2ms/step - loss: 0.5648 - acc: 0.8473"),
+        (0.02, {"loss": 2e-05}, "750/750 - 0s 27us/step - loss: 2.0000e-05"),
+        (75.0, {"loss": float("nan")}, "750/750 - 1:15 100ms/step - loss: nan"),
+        (7500.0, {"loss": float("inf")}, "750/750 - 2:05:00 10s/step - loss: inf"),
+        (0.0, {"loss": -3.5}, "750/750 - 0s 0s/step - loss: -3.5000"),
+    ],
+)  # fmt: skip
+def test_result_line(seconds, logs, line):
+    assert result_line(750, seconds, logs) == line
+
+
+TERMINAL = """
+import sys, time, numpy as np
+from gpunet.callbacks import LambdaCallback
+from gpunet.layers import Dense
+from gpunet.models import Sequential
+model = Sequential([Dense(1, input_shape=(2,))])
+model.compile("sgd", "mse", metrics=["mae"])
+x, y = np.ones((50, 2)), np.ones(50)
+wait = lambda batch, logs: time.sleep(0.15)
+slow = [LambdaCallback(on_batch_end=wait, on_test_batch_end=wait, on_predict_batch_end=wait)]
+getattr(model, sys.argv[1])(*((x,) if sys.argv[1] == "predict" else (x, y)), batch_size=10,
+                            callbacks=slow, verbose=1)
+print("after")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pseudo-terminals")
+@pytest.mark.parametrize("what", ["fit", "evaluate", "predict"])
+def test_bar_at_a_terminal(what):
+    import pty
+
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", TERMINAL, what], stdout=theirs, stderr=theirs,
+        env={**os.environ, "COLUMNS": "120", "LINES": "24", "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            part = os.read(ours, 4096)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        seen += part
+    os.close(ours)
+    assert process.wait() == 0, seen.decode()
+    text = seen.decode()
+    assert re.search(r"\d+%\|.*\| [1-4]/5 \[\d\d:\d\d<\d\d:\d\d", text)  # with the time to go
+    if what != "predict":
+        assert re.search(rf"loss={NUMBER}, mae={NUMBER}", text)
+    shown = [line.rpartition("\r")[2] for line in text.replace("\r\n", "\n").strip().split("\n")]
+    closing = [line for line in shown if re.match(rf"5/5 - {TIME} {STEP}", line)]
+    assert len(closing) == 1 and shown[-1] == "after"
+    assert ("Epoch 1/1" in shown) == (what == "fit")
+    assert not [line for line in shown if "%|" in line]  # the bar is gone
