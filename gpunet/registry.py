@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 _global_custom = {}
-_scoped_custom = ContextVar("gpunet_custom_objects", default={})
+_scoped_custom = ContextVar("gpunet_custom_objects", default=None)
 _registered_names = {}  # object -> "package>name"
 
 
@@ -47,7 +47,7 @@ def custom_object_scope(*args):
     Args:
         *args: dicts name -> class or function.
     """
-    merged = dict(_scoped_custom.get())
+    merged = dict(_scoped_custom.get() or {})
     for objects in args:
         merged.update(objects or {})
     token = _scoped_custom.set(merged)
@@ -97,7 +97,7 @@ def get_registered_object(name, custom_objects=None, module_objects=None):
 
 def all_custom_objects(custom_objects=None):
     """Return one dict of all custom objects that a lookup sees now."""
-    return {**_global_custom, **_scoped_custom.get(), **(custom_objects or {})}
+    return {**_global_custom, **(_scoped_custom.get() or {}), **(custom_objects or {})}
 
 
 class Registry:
@@ -203,9 +203,7 @@ class Registry:
         if not inspect.isclass(cls):
             return cls
         if isinstance(inner, dict):
-            inner = {
-                k: v for k, v in inner.items() if (k, v) not in self.neutral or _takes(cls, k)
-            }
+            inner = {k: v for k, v in inner.items() if (k, v) not in self.neutral or _takes(cls, k)}
         return from_config(cls, inner, custom_objects)
 
 

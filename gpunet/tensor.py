@@ -5,7 +5,16 @@ import numpy as np
 from gpunet import arrays, config
 from gpunet.errors import ShapeError
 
-__all__ = ["Shape", "Operators", "Symbolic", "Tensor", "as_array", "convert_to_tensor", "int_shape", "value_of"]
+__all__ = [
+    "Shape",
+    "Operators",
+    "Symbolic",
+    "Tensor",
+    "as_array",
+    "convert_to_tensor",
+    "int_shape",
+    "value_of",
+]
 
 
 class _Size(int):

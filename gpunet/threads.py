@@ -5,6 +5,7 @@ use all cores on blocks that fit into their caches.  OpenBLAS runs one call at a
 is set to one thread; `spread` sets that while it works and puts the number back.
 """
 
+import contextlib
 import contextvars
 import ctypes
 import functools
@@ -14,7 +15,7 @@ import threading
 
 import numpy as np
 
-__all__ = ["count", "spread"]
+__all__ = ["count", "one_blas_thread", "spread"]
 
 _OPENBLAS = ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}")
 _lock = threading.Lock()
@@ -73,6 +74,15 @@ class _one_blas_thread:
             _users -= 1
             if not _users:
                 _openblas()[1](_before)
+
+
+def one_blas_thread():
+    """Return a context in which BLAS uses one thread: for many small products in a row.
+
+    OpenBLAS's threads wait for each other by spinning, which takes a hundred times as long as a
+    small product when another process wants the core.
+    """
+    return _one_blas_thread() if _openblas() else contextlib.nullcontext()
 
 
 class _Helper:

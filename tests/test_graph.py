@@ -179,7 +179,9 @@ def _functional():
     x = Input((3,))
     h = Dense(3, name="shared")
     y = layers.Concatenate()([h(h(x)), layers.Lambda(_twice)(x)])
-    return Model(x, Dense(2, kernel_regularizer="l2", kernel_constraint="max_norm")(y))
+    model = Model(x, Dense(2, kernel_regularizer="l2", kernel_constraint="max_norm")(y))
+    model.add_loss(K.mean(K.square(model.layers[1].get_output_at(0))))
+    return model
 
 
 def _twice(x):

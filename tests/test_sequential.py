@@ -184,14 +184,21 @@ def test_a_model_with_two_inputs_doesnt_fit():
 def test_config():
     model = Sequential([Dense(3, input_shape=(2,), activation="relu"), Dropout(0.1), Dense(1)])
     config = json.loads(json.dumps(model.get_config()))
-    assert [e["class_name"] for e in config["layers"]] == ["InputLayer", "Dense", "Dropout", "Dense"]
+    assert [e["class_name"] for e in config["layers"]] == [
+        "InputLayer",
+        "Dense",
+        "Dropout",
+        "Dense",
+    ]
     assert config["layers"][0]["config"]["name"] == "dense_input"
     assert json.loads(model.to_json())["class_name"] == "Sequential"
     for given in (config, config["layers"], config["layers"][1:]):
         again = Sequential.from_config(given)
         assert [x.name for x in again.layers] == [x.name for x in model.layers]
         again.set_weights(model.get_weights())
-        np.testing.assert_array_equal(again.predict(np.ones((1, 2))), model.predict(np.ones((1, 2))))
+        np.testing.assert_array_equal(
+            again.predict(np.ones((1, 2))), model.predict(np.ones((1, 2)))
+        )
     late = Sequential([Dense(3), Dense(1)])
     again = Sequential.from_config(late.get_config())
     assert not again.built and len(again.layers) == 2

@@ -66,7 +66,11 @@ def stored_stack():
 
 @pytest.mark.parametrize(
     ("name", "build"),
-    [("seed_mlp_functional", stored_mlp), ("opt_adam", stored_stack), ("newopt_adam", stored_stack)],
+    [
+        ("seed_mlp_functional", stored_mlp),
+        ("opt_adam", stored_stack),
+        ("newopt_adam", stored_stack),
+    ],
 )
 @pytest.mark.parametrize("width", ["default", "65"])
 def test_of_stored_models(name, build, width):
@@ -83,15 +87,13 @@ def test_connections():
     h = layers.Add(name="sum")([a, b])
     model = Model([a, b], [Dense(1, name="end")(h), layers.Activation("relu", name="act")(h)])
     lines = lines_of(model)
-    assert {len(line) for line in lines if not line.startswith(("Model", "Total", "Train", "Non"))} == {98}
+    assert {len(line) for line in lines[1:-4]} == {98}
     assert lines[2].rstrip() == (
         "Layer (type)                    Output Shape         Param #     Connected to"
     )
-    assert lines[6] == (
-        "second_input_with_a_long_name ( [(None, 4)]          0                                            "
-    )
+    assert lines[6] == "second_input_with_a_long_name ( [(None, 4)]          0".ljust(98)
     assert lines[8].split() == ["sum", "(Add)", "(None,", "4)", "0", "first[0][0]"]
-    assert lines[9] == " " * 65 + "second_input_with_a_long_name[0][ "[:32] + " "
+    assert lines[9] == " " * 65 + "second_input_with_a_long_name[0]["
 
 
 def test_nested_models_in_boxes():
@@ -139,7 +141,7 @@ def test_width_and_positions():
     wide = lines_of(model, line_length=100, positions=[0.5, 0.8, 1.0])
     assert wide[6].index("(None, 64)") == 50 and len(wide[6]) == 100
     absolute = lines_of(model, positions=[20, 40, 60])
-    assert absolute[6] == "dense (Dense)       (None, 64)          50240       "
+    assert absolute[6] == "dense (Dense)       (None, 64)          50240" + " " * 15
     assert absolute[1] == "_" * 65
     positions = [0.5, 0.8, 1.0]
     lines_of(model, positions=positions, show_trainable=True)

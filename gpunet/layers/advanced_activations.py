@@ -201,8 +201,8 @@ class Softmax(SameShape):
         return ops.exp(ops.subtract(inputs, total))
 
     def get_config(self):
-        config = super().get_config()
-        return {**config, "robust_masking": True} if self.robust_masking else config
+        found = {**super().get_config(), "axis": self.axis}
+        return {**found, "robust_masking": True} if self.robust_masking else found
 
 
 @registered.register()

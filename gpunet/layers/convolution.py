@@ -16,6 +16,14 @@ __all__ = [
     "Conv1DTranspose",
     "Conv2DTranspose",
     "Conv3DTranspose",
+    "Convolution1D",
+    "Convolution2D",
+    "Convolution3D",
+    "Convolution1DTranspose",
+    "Convolution2DTranspose",
+    "Convolution3DTranspose",
+    "Deconvolution2D",
+    "Deconvolution3D",
 ]
 
 
@@ -292,16 +300,23 @@ class ConvTranspose(Conv):
         ).size
 
 
-@registered.register("Convolution1DTranspose", "Deconvolution1D")
+@registered.register("Convolution1DTranspose")
 class Conv1DTranspose(ConvTranspose, rank=1):
     __doc__ = ConvTranspose.__doc__
 
 
-@registered.register("Convolution2DTranspose", "Deconvolution2D", "Deconv2D")
+@registered.register("Convolution2DTranspose", "Deconvolution2D")
 class Conv2DTranspose(ConvTranspose, rank=2, strides=(1, 1), dilation_rate=(1, 1)):
     __doc__ = ConvTranspose.__doc__
 
 
-@registered.register("Convolution3DTranspose", "Deconvolution3D", "Deconv3D")
+@registered.register("Convolution3DTranspose", "Deconvolution3D")
 class Conv3DTranspose(ConvTranspose, rank=3, strides=(1, 1, 1), dilation_rate=(1, 1, 1)):
     __doc__ = ConvTranspose.__doc__
+
+
+# Names that older and newer scripts use.
+Convolution1D, Convolution2D, Convolution3D = Conv1D, Conv2D, Conv3D
+Convolution1DTranspose = Conv1DTranspose
+Convolution2DTranspose = Deconvolution2D = Conv2DTranspose
+Convolution3DTranspose = Deconvolution3D = Conv3DTranspose

@@ -234,7 +234,7 @@ class ActivityRegularization(Layer):
         return input_shape
 
     def get_config(self):
-        found = super().get_config()
+        found = {**super().get_config(), "l1": self.l1, "l2": self.l2}
         del found["activity_regularizer"]
         return found
 
@@ -255,6 +255,9 @@ class _SpatialDropout(Dropout):
             )
         self.data_format = data_format or config.image_data_format()
         self.input_spec = InputSpec(ndim=self.rank + 2)
+
+    def get_config(self):
+        return {**super().get_config(), "noise_shape": self.noise_shape, "seed": self.seed}
 
     def _mask_shape(self, shape):
         space = (1,) * self.rank

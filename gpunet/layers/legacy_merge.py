@@ -1,6 +1,7 @@
 """Merge: how Keras before 2.0 joined tensors; some scripts still do."""
 
 import inspect
+import types
 import warnings
 
 from gpunet import config, ops
@@ -144,9 +145,7 @@ class Merge(Layer):
             found[key], found[f"{key}_type"] = value, "raw"
             if callable(value):
                 found[key], found[f"{key}_type"] = _write(value, self.name)
-        found.update(
-            concat_axis=self.concat_axis, dot_axes=self.dot_axes, arguments=self.arguments
-        )
+        found.update(concat_axis=self.concat_axis, dot_axes=self.dot_axes, arguments=self.arguments)
         return found
 
     @classmethod
@@ -178,3 +177,12 @@ def merge(
         None, mode, concat_axis, dot_axes, output_shape, output_mask, arguments, name=name
     )
     return layer(list(inputs))
+
+
+class _CallableModule(types.ModuleType):
+    """``keras.layers.merge``: a function before Keras 2, a module since; this one is both."""
+
+    __call__ = staticmethod(merge)
+
+
+merging.__class__ = _CallableModule

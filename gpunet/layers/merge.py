@@ -233,6 +233,8 @@ class Concatenate(_Merge):
         ShapeError: ranks, or sizes along other axes, differ.
     """
 
+    has_shape_rule = True
+
     def __init__(self, axis=-1, **kwargs):
         super().__init__(**kwargs)
         if not isinstance(axis, int) or isinstance(axis, bool):
@@ -329,6 +331,7 @@ class Dot(_Merge):
         ShapeError: the sizes of the axes differ.
     """
 
+    has_shape_rule = True
     fewest = most = 2
 
     def __init__(self, axes, normalize=False, **kwargs):
@@ -338,7 +341,7 @@ class Dot(_Merge):
             raise TypeError(f"Dot: expected axes to be an int or a pair of ints, got {axes!r}")
         if len(pair) != 2:
             raise ValueError(f"Dot: expected axes to be an int or a pair of ints, got {axes!r}")
-        self.axes = axes
+        self.axes = axes if isinstance(axes, int) else tuple(pair)
         self.normalize = bool(normalize)
 
     def call(self, inputs):

@@ -3,7 +3,7 @@
 import math
 
 from gpunet import ops
-from gpunet.layers.arguments import fraction
+from gpunet.layers.arguments import fraction, int_tuple
 from gpunet.layers.elementwise import SameShape
 from gpunet.ops import random
 from gpunet.registry import layers as registered
@@ -117,6 +117,8 @@ class AlphaDropout(_Noise):
     def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
         super().__init__(seed, **kwargs)
         self.rate = fraction("AlphaDropout", "rate", rate)
+        if noise_shape is not None:
+            noise_shape = int_tuple("AlphaDropout", "noise_shape", noise_shape)
         self.noise_shape = noise_shape
 
     def call(self, inputs, training=None):

@@ -40,12 +40,7 @@ class _Normalization(SameShape):
         self.beta_constraint = constraints.get(beta_constraint)
         self.gamma_constraint = constraints.get(gamma_constraint)
 
-    @property
-    def _weight_dtype(self):
-        return "float32" if self.dtype == "float16" else self.dtype
-
-    def _add_scale_and_offset(self, shape):
-        dtype = self._weight_dtype
+    def _add_scale_and_offset(self, shape, dtype=None):
         self.gamma = self.add_weight("gamma", shape, dtype) if self.scale else None
         self.beta = self.add_weight("beta", shape, dtype) if self.center else None
 
@@ -157,6 +152,10 @@ class BatchNormalization(_Normalization):
         self.moving_mean_initializer = initializers.get(moving_mean_initializer)
         self.moving_variance_initializer = initializers.get(moving_variance_initializer)
 
+    @property
+    def _weight_dtype(self):
+        return "float32" if self.dtype == "float16" else self.dtype
+
     def build(self, input_shape):
         rank = len(input_shape)
         axes = _axes_in(self, input_shape)
@@ -172,8 +171,8 @@ class BatchNormalization(_Normalization):
             and axes in ([1], [rank - 1])
             and self.dtype != "float64"
         )
-        self._add_scale_and_offset(shape)
         dtype = self._weight_dtype
+        self._add_scale_and_offset(shape, dtype)
         self.moving_mean = self.add_weight("moving_mean", shape, dtype, trainable=False)
         self.moving_variance = self.add_weight("moving_variance", shape, dtype, trainable=False)
         self.input_spec = InputSpec(ndim=rank, axes={a: input_shape[a] for a in axes})

@@ -12,6 +12,8 @@ __all__ = [
     "SeparableConv",
     "SeparableConv1D",
     "SeparableConv2D",
+    "SeparableConvolution1D",
+    "SeparableConvolution2D",
 ]
 
 
@@ -124,7 +126,7 @@ class DepthwiseConv1D(DepthwiseConv, rank=1):
     __doc__ = DepthwiseConv.__doc__
 
 
-@registered.register("DepthwiseConvolution2D")
+@registered.register()
 class DepthwiseConv2D(DepthwiseConv, rank=2, strides=(1, 1), dilation_rate=(1, 1)):
     __doc__ = DepthwiseConv.__doc__
 
@@ -230,3 +232,6 @@ class SeparableConv1D(SeparableConv, rank=1, data_format="channels_last"):
 @registered.register("SeparableConvolution2D")
 class SeparableConv2D(SeparableConv, rank=2, strides=(1, 1), dilation_rate=(1, 1)):
     __doc__ = SeparableConv.__doc__
+
+
+SeparableConvolution1D, SeparableConvolution2D = SeparableConv1D, SeparableConv2D

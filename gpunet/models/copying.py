@@ -1,6 +1,6 @@
 """Copies and pickles of models: layers with their weights, and the calls that join them."""
 
-from gpunet.graph import SymbolicTensor
+from gpunet.graph import Graph, SymbolicTensor
 from gpunet.layers.input import InputLayer
 from gpunet.nest import flatten, map_nest
 
@@ -61,9 +61,12 @@ class Copied:
 
     def __getstate__(self):
         state = super().__getstate__()
-        graph = self._graph
-        steps = None if graph is None else recipe(graph, self._input_nest, self._output_nest)
-        slots = None
+        graph, steps, slots = self._graph, None, None
+        if graph is not None:
+            losses = [loss for loss in self._losses if isinstance(loss, SymbolicTensor)]
+            if losses:
+                graph = Graph(graph.inputs, graph.outputs + losses, self.name, graph.aliases)
+            steps = recipe(graph, self._input_nest, [self._output_nest, losses])
         if hasattr(self.optimizer, "state_of") and int(self.optimizer.iterations):
             slots = [w.numpy() for w in self.optimizer.state_of(self.trainable_weights)[1]]
         return {k: v for k, v in state.items() if k not in _MADE}, steps, slots
@@ -72,7 +75,9 @@ class Copied:
         attributes, steps, slots = state
         super().__setstate__(attributes)
         if steps is not None:
-            self._set_graph(*follow(steps))
+            inputs, (outputs, losses) = follow(steps)
+            self._set_graph(inputs, outputs)
+            self._losses += losses
         if self._compiled is not None:
             self.compile(self.optimizer, run_eagerly=self.run_eagerly, **self._compiled)
         if slots is not None:

@@ -20,7 +20,7 @@ from gpunet.ops import (
     rnn,
     shape,
 )
-from gpunet.ops import rnn_host as _rnn_host  # noqa: F401
+from gpunet.ops import rnn_host_cells as _rnn_host_cells  # noqa: F401
 from gpunet.ops import operators as _operators  # noqa: F401
 from gpunet.ops.convolution import *
 from gpunet.ops.elementwise import *

@@ -11,7 +11,7 @@ __all__ = ["local_conv"]
 def _product(sizes):
     n = 1
     for size in sizes:
-        n *= size
+        n *= int(size)
     return n
 
 
@@ -28,7 +28,8 @@ def _infer_local(x, kernel, kernel_size, strides=1, padding="valid", **_):
 
 def _places_first(xp, x):
     """Return (N, *out, C) as (places, N, C)."""
-    return xp.transpose(x.reshape((x.shape[0], -1, x.shape[-1])), (1, 0, 2))
+    shape = (int(x.shape[0]), _product(x.shape[1:-1]), int(x.shape[-1]))
+    return xp.transpose(x.reshape(shape), (1, 0, 2))
 
 
 def _images_first(xp, x, shape):

@@ -89,7 +89,8 @@ def max_pool(xp, x, /, pool_size, strides=None, padding="valid", data_format="ch
         x: tensor (N, *size, C), or (N, C, *size) with ``channels_first``.
         pool_size: tuple of ints, or an int for all axes.
         strides: tuple or int; ``pool_size`` by default.
-        padding: ``'valid'`` or ``'same'``; what lies outside of ``x`` doesn't count.
+        padding: ``'valid'`` (windows stay inside) or ``'same'`` (``ceil(size / stride)`` windows;
+            what of them lies outside of ``x`` doesn't count).
         data_format: ``'channels_last'`` or ``'channels_first'``.
 
     Returns:
@@ -143,8 +144,8 @@ def max_pool_cpu_backward(xp, saved, gy, needs):
 # -- the mean -----------------------------------------------------------------------------
 
 
-def _counts(xp, w, dtype, trailing):
-    """Return how many elements of the input each window has, to divide by."""
+def _counts(xp, w, dtype):
+    """Return how many elements of the input each window has: an array (*out), or a number."""
     if not w.padding_needed:
         return float(math.prod(w.kernel))
     total = None
@@ -153,8 +154,6 @@ def _counts(xp, w, dtype, trailing):
         start = xp.arange(along.out[0], dtype=dtype) * s - before
         inside = xp.minimum(start + k, n) - xp.maximum(start, 0)
         total = inside if total is None else xp.expand_dims(total, -1) * inside
-    for _ in range(trailing):
-        total = xp.expand_dims(total, -1)
     return total
 
 
@@ -166,7 +165,9 @@ def average_pool(xp, x, /, pool_size, strides=None, padding="valid", data_format
     """
     x = as_float(x)
     w, first = _geometry(x.shape, pool_size, strides, padding, data_format)
-    counts = _counts(xp, w, x.dtype, len(x.shape) - first - w.rank)
+    counts = _counts(xp, w, x.dtype)
+    if w.padding_needed and first == 1:
+        counts = xp.expand_dims(counts, -1)
     shapes = []
     for axis, along in _stages(w, first):
         shapes.append(tuple(x.shape))
@@ -194,7 +195,9 @@ def average_pool_cpu(
 ):
     x = np.ascontiguousarray(as_float(x))
     w, first = _geometry(x.shape, pool_size, strides, padding, data_format)
-    counts = _counts(xp, w, x.dtype, x.ndim - first - w.rank)
+    counts = np.asarray(_counts(xp, w, x.dtype), x.dtype).reshape(
+        (*w.out, 1) if w.padding_needed else (1,) * (w.rank + 1)
+    )
     return pool_cpu.pooled(np.add, x, w, first, counts), (x.shape, counts, w, first)
 
 

@@ -2,10 +2,11 @@
 
 A block is some images, or some rows of windows of one image.  Within it the axes are pooled one
 after another, each seen as the middle one of three: (before, axis, behind).  The gradient of the
-largest element needs no stored indices: what the windows' cells were compared to is still there.
+largest element needs no stored indices: the cells of the windows are compared to it once more.
 """
 
 import functools
+import itertools
 import math
 
 import numpy as np
@@ -15,7 +16,7 @@ from gpunet.ops.window import Window
 
 __all__ = ["per_axis", "pooled", "max_gradient", "sum_gradient"]
 
-BLOCK_BYTES = 2**19  # of a block's input; its scratch arrays take about twice that
+BLOCK_BYTES = 2**20  # of a block's input; its scratch arrays take about twice that
 ALONE = 2**18  # elements that one thread does sooner than it wakes another
 
 
@@ -32,9 +33,9 @@ class _Axis:
 
     Attributes:
         size, out: numbers of elements and of windows.
-        cells: for each cell of a window, indices (windows, elements) into (before, axis, behind):
-            the windows that have it inside of the input, and where.
-        whole: those cells that all windows have inside.
+        cells: for each cell of a window a pair of slices: the windows that have it inside of the
+            input, and the elements that it is there.
+        whole: those of the cells that all windows have inside.
         disjoint: bool, whether no element is in two windows.
         covers: bool, whether every element is in exactly one.
     """
@@ -42,14 +43,9 @@ class _Axis:
     def __init__(self, w):
         (self.size,), (self.out,), (k,), (s,) = w.size, w.out, w.kernel, w.strides
         overlaps = [(outer[0], inner[0]) for outer, inner in map(w.overlap, w.cells())]
-        everything = slice(None)
-        self.cells = [
-            ((everything, outer), (everything, inner))
-            for outer, inner in overlaps
-            if outer.start < outer.stop
-        ]
+        self.cells = [(outer, inner) for outer, inner in overlaps if outer.start < outer.stop]
         # There is one at least: the padding is shorter than a window.
-        self.whole = [c for c in self.cells if c[0][1] == slice(0, self.out)]
+        self.whole = [c for c in self.cells if c[0] == slice(0, self.out)]
         self.disjoint = s >= k
         self.covers = k == s and self.out * s == self.size + sum(w.pads[0])
 
@@ -97,7 +93,7 @@ def _blocks(lead, w, row_bytes, split_rows):
 
 
 def _run(blocks, size, work):
-    """Call ``work(*block, scratch)`` for all blocks; ``scratch(name, shape, dtype)`` is an array."""
+    """Call ``work(*block, scratch)`` for all blocks; ``scratch(name, shape, dtype)`` is memory."""
 
     def start():
         kept = {}
@@ -133,13 +129,13 @@ def _reduced(function, x, axis, along, y):
     x, y = _three(x, axis), _three(y, axis)
     done = along.whole[:2]
     if len(done) == 2:
-        function(x[done[0][1]], x[done[1][1]], out=y)
+        function(x[:, done[0][1]], x[:, done[1][1]], out=y)
     else:
-        y[...] = x[done[0][1]]
-    for cell in along.cells:
-        if cell not in done:
-            part = y[cell[0]]
-            function(part, x[cell[1]], out=part)
+        y[...] = x[:, done[0][1]]
+    for outer, inner in along.cells:
+        if (outer, inner) not in done:
+            part = y[:, outer]
+            function(part, x[:, inner], out=part)
 
 
 def pooled(function, x, w, first, counts=None):
@@ -150,7 +146,7 @@ def pooled(function, x, w, first, counts=None):
         x: contiguous array.
         w: Window.
         first: int, its first axis.
-        counts: number, or array that broadcasts against the result.
+        counts: array (*out, 1), or (1, ..., 1).
     """
     y = np.empty((*x.shape[:first], *w.out, *x.shape[first + w.rank :]), x.dtype)
     flat, result = _flat(x, w, first), _flat(y, w, first)
@@ -164,40 +160,52 @@ def pooled(function, x, w, first, counts=None):
                 into = scratch(axis, _resized(z.shape, axis, along.out), x.dtype)
             _reduced(function, z, axis, along, into)
             z = into
+        if counts is not None:
+            target /= _rows(counts, outer)
 
     _run(_blocks(len(flat), w, _row_bytes(flat), True), x.size, work)
-    if counts is not None:
-        y /= counts
     return y
+
+
+def _rows(counts, outer):
+    return counts[outer[1]] if len(counts) > 1 else counts
 
 
 def _row_bytes(flat):
     return math.prod(flat.shape[2:]) * flat.itemsize
 
 
-def _max_back(x, y, gy, gx, axis, along, scratch):
-    """Write the gradient of the maximum along one axis into ``gx``; uses up ``gy``."""
-    x, y, gy, gx = (_three(a, axis) for a in (x, y, gy, gx))
-    cells = along.cells
-    if not along.covers:
+def _max_back(x, y, gy, gx, axes, scratch):
+    """Write the gradient of the maximum of every window into ``gx``.
+
+    Args:
+        x, y: arrays (lead, *spatial, behind), input and result.
+        gy, gx: arrays like ``y`` and ``x``.
+        axes: list of `_Axis`.
+        scratch: function that gives memory.
+    """
+    disjoint = all(a.disjoint for a in axes)
+    if not all(a.covers for a in axes):
         gx[...] = 0
-    hit = scratch("hit", y.shape, bool)
-    part = None if along.disjoint else scratch("part", y.shape, gy.dtype)
-    for i, (outer, inner) in enumerate(cells, 1):
-        left, target = gy[outer], gx[inner]
-        if i == len(cells) > 1:
-            # Whoever has not found its largest element yet has it here.
-            target[...] = left if along.disjoint else target + left
-            return
-        np.equal(x[inner], y[outer], out=hit[outer])
-        found = target if along.disjoint else part[outer]
-        np.multiply(left, hit[outer], out=found)
-        if along.disjoint and i == len(cells) - 1 and cells[i][0] == outer:
-            np.subtract(left, found, out=gx[cells[i][1]])
-            return
-        if not along.disjoint:
-            target += found
-        left -= found
+    hit, claimed = scratch("hit", y.shape, bool), scratch("claimed", y.shape, bool)
+    part = None if disjoint else scratch("part", y.shape, gy.dtype)
+    claimed[...] = False
+    cells = list(itertools.product(*[a.cells for a in axes]))
+    last = tuple([a.whole[-1] for a in axes])
+    for cell in cells:
+        outer, inner = ((slice(None), *i) for i in zip(*cell))
+        here, taken = hit[outer], claimed[outer]
+        if cell is cells[-1] and cell == last:
+            np.logical_not(taken, out=here)  # who has not found its largest element has it here
+        else:
+            np.equal(x[inner], y[outer], out=here)
+            np.greater(here, taken, out=here)
+            np.logical_or(here, taken, out=taken)
+        if disjoint:
+            np.multiply(gy[outer], here, out=gx[inner])
+        else:
+            np.multiply(gy[outer], here, out=part[outer])
+            gx[inner] += part[outer]
 
 
 def _gradient_blocks(target, w):
@@ -221,19 +229,7 @@ def max_gradient(gy, x, y, w, first):
     flat, result, seed, target = (_flat(a, w, first) for a in (x, y, np.ascontiguousarray(gy), gx))
 
     def work(outer, inner, axes, scratch):
-        stages = [flat[inner]]
-        order = list(enumerate(axes, 1))[::-1]
-        for axis, along in order[:-1]:
-            shape = _resized(stages[-1].shape, axis, along.out)
-            stages.append(scratch(axis, shape, x.dtype))
-            _reduced(np.maximum, stages[-2], axis, along, stages[-1])
-        stages.append(result[outer])
-        g = scratch("gy", stages[-1].shape, gy.dtype)
-        g[...] = seed[outer]
-        for i in reversed(range(w.rank)):
-            into = scratch(("g", i), stages[i].shape, gy.dtype) if i else target[inner]
-            _max_back(stages[i], stages[i + 1], g, into, *order[i], scratch)
-            g = into
+        _max_back(flat[inner], result[outer], seed[outer], target[inner], axes, scratch)
 
     _run(_gradient_blocks(target, w), x.size, work)
     return gx
@@ -245,9 +241,9 @@ def _sum_back(gy, gx, axis, along):
         gx[...] = 0
     for outer, inner in along.cells:
         if along.disjoint:
-            gx[inner] = gy[outer]
+            gx[:, inner] = gy[:, outer]
         else:
-            gx[inner] += gy[outer]
+            gx[:, inner] += gy[:, outer]
 
 
 def sum_gradient(gy, shape, counts, w, first):
@@ -261,10 +257,12 @@ def sum_gradient(gy, shape, counts, w, first):
         first: int, its first axis.
     """
     gx = np.empty(shape, gy.dtype)
-    seed, target = (_flat(a, w, first) for a in (np.ascontiguousarray(gy / counts), gx))
+    seed, target = (_flat(a, w, first) for a in (np.ascontiguousarray(gy), gx))
 
     def work(outer, inner, axes, scratch):
-        g, last = seed[outer], target[inner]
+        last = target[inner]
+        g = scratch("gy", seed[outer].shape, gy.dtype)
+        np.divide(seed[outer], _rows(counts, outer), out=g)
         for axis, along in enumerate(axes, 1):
             into = last
             if axis < w.rank:

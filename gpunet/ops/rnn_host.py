@@ -7,17 +7,19 @@ leaves the gates' gradients of all steps in one array, from which the gradients 
 inputs come as one matrix product each.
 """
 
+import contextlib
+
 import numpy as np
 
-from gpunet.ops import rnn
+from gpunet import threads
 
-__all__ = ["Scan", "SimpleScan", "GRUScan", "LSTMScan"]
+__all__ = ["SCALES", "Parts", "Scan", "apply", "prepare", "slope"]
 
-# What the rows of a gate are scaled by before `_apply`, so that a sigmoid is one tanh.
-_SCALES = {"sigmoid": 0.5, "hard_sigmoid": 0.2}
+# What the rows of a gate are scaled by before `apply`, so that a sigmoid is one tanh.
+SCALES = {"sigmoid": 0.5, "hard_sigmoid": 0.2}
 
 
-def _apply(name, x):
+def apply(name, x):
     """Replace scaled sums by the values of an activation, in place."""
     if name == "tanh":
         np.tanh(x, out=x)
@@ -33,7 +35,7 @@ def _apply(name, x):
         np.maximum(x, 0.0, out=x)
 
 
-def _slope(name, y, g, spare):
+def slope(name, y, g, spare):
     """Multiply g by the slope of an activation whose values are y, in place."""
     if name == "tanh":
         np.multiply(y, y, out=spare)
@@ -54,6 +56,39 @@ def _slope(name, y, g, spare):
         g *= spare
 
 
+# Multiplications from which it pays to spread a product over threads, to walk in parts of the
+# batch (for each part), and, in a product of one step, to let BLAS use its own threads; below,
+# that costs more than it brings as soon as another process wants a core.
+_SPREAD, _PART, _WIDE = 2**23, 2**22, 2**26
+
+
+def _product(a, b, out):
+    """Write a matrix product, in blocks of rows or columns on several threads if it is large."""
+    rows, columns = out.shape
+    if rows * columns * a.shape[1] < _SPREAD or threads.count() == 1:
+        np.matmul(a, b, out=out)
+        return
+    axis = int(columns > rows)
+    block = -(-max(rows, columns) // (4 * threads.count()))
+    block = -(-block // 64) * 64
+
+    def start():
+        def work(i):
+            part = slice(i * block, (i + 1) * block)
+            if axis:
+                np.matmul(a, b[:, part], out=out[:, part])
+            else:
+                np.matmul(a[part], b, out=out[part])
+
+        return work
+
+    threads.spread(-(-max(rows, columns) // block), start)
+
+
+def _one_product(a, b, out):
+    np.matmul(a, b, out=out)
+
+
 def _transposed(a):
     """Return a contiguous array with the last two axes swapped."""
     return np.ascontiguousarray(np.swapaxes(a, -1, -2))
@@ -68,11 +103,13 @@ class Scan:
         arrays: x, kernel, recurrent kernel, bias, mask, x_keep, h_keep.
         states: list of arrays (N, U), or of None.
         options: dict of the op's options.
+        alone: bool, no other call shares the threads.
     """
 
     gates = states = 1
 
-    def __init__(self, arrays, states, options):
+    def __init__(self, arrays, states, options, alone=True):
+        self.multiply = _product if alone else _one_product
         x, self.kernel, self.recurrent, self.bias, mask, x_keep, h_keep = arrays
         self.options = options
         self.act = options.get("activation", "tanh")
@@ -118,7 +155,7 @@ class Scan:
 
     def scales(self):
         """Return what each gate's rows are scaled by."""
-        return [_SCALES.get(self.gate, 1.0)] * (self.gates - 1) + [1.0]
+        return [SCALES.get(self.gate, 1.0)] * (self.gates - 1) + [1.0]
 
     def _take_weights(self):
         scale = np.repeat(np.array(self.scales(), self.dtype), self.units)
@@ -146,11 +183,11 @@ class Scan:
         u = self.units
         z = self._empty(self.gates * u, self.steps * self.batch)
         if self.x_keep is None:
-            np.matmul(self.w.T, self._x_of(0).T, out=z)
+            self.multiply(self.w.T, self._x_of(0).T, z)
         else:
             for g in range(self.gates):
-                np.matmul(self.w[:, g * u : (g + 1) * u].T, self._x_of(g).T,
-                          out=z[g * u : (g + 1) * u])
+                part = slice(g * u, (g + 1) * u)
+                self.multiply(self.w[:, part].T, self._x_of(g).T, z[part])
         return z.reshape((self.gates * u, self.steps, self.batch))
 
     def _state(self, start):
@@ -186,11 +223,12 @@ class Scan:
     def run(self):
         """Walk through the steps; return outputs and last states."""
         all_states = self.histories()
-        for t in range(self.steps):
-            self.step(t)
-            if self.off is not None:
-                for s in all_states:
-                    np.copyto(s[t + 1], s[t], where=self.off[t])
+        with self._blas():
+            for t in range(self.steps):
+                self.step(t)
+                if self.off is not None:
+                    for s in all_states:
+                        np.copyto(s[t + 1], s[t], where=self.off[t])
         self.z = None  # only the walk needs it
         if self.sequences:
             h = self.h[1:] if self.seen is None else self.h[1:] * self.seen
@@ -223,6 +261,13 @@ class Scan:
                 gy = None
         self.gz = self._empty(self.gates * self.units, self.steps, self.batch)
         self.start_back()
+        with self._blas():
+            self._walk_back(gy, grads)
+        gx, gkernel, gbias = self._gradients(needs)
+        grecurrent = self._recurrent_gradient() if needs[2] else None
+        return (gx, gkernel, grecurrent, self.bias_gradient(gbias), *map(_transposed, grads))
+
+    def _walk_back(self, gy, grads):
         carried = [np.empty_like(g) for g in grads]
         for t in range(self.steps - 1, -1, -1):
             if gy is not None:
@@ -235,9 +280,11 @@ class Scan:
             if self.on is not None:
                 for g, rest in zip(grads, carried):
                     g += rest
-        gx, gkernel, gbias = self._gradients(needs)
-        grecurrent = self._recurrent_gradient() if needs[2] else None
-        return (gx, gkernel, grecurrent, self.bias_gradient(gbias), *map(_transposed, grads))
+
+    def _blas(self):
+        """Return a context for the products of single steps."""
+        work = self.gates * self.units * self.units * self.batch
+        return threads.one_blas_thread() if work < _WIDE else contextlib.nullcontext()
 
     def _flat(self, first=0, last=None):
         """Return the gradients of some gates as rows (gates * U, T * N)."""
@@ -251,20 +298,25 @@ class Scan:
         gx = gw = None
         if self.x_keep is None:
             if weights:
-                gw = np.matmul(self._x_of(0).T, self._flat().T)
+                gw = np.empty_like(self.w)
+                self.multiply(self._x_of(0).T, self._flat().T, gw)
             if needs[0]:
-                gx = np.matmul(self._flat().T, self.kernel.T).reshape(self.shape)
+                gx = self._empty(*self.shape)
+                self.multiply(self._flat().T, self.kernel.T, gx.reshape((-1, self.features)))
         else:
             u = self.units
             gw = np.empty_like(self.w) if weights else None
             gx = np.zeros(self.shape, self.dtype) if needs[0] else None
             for g in range(self.gates):
                 gz = self._flat(g, g + 1)
+                part = slice(g * u, (g + 1) * u)
                 if weights:
-                    np.matmul(self._x_of(g).T, gz.T, out=gw[:, g * u : (g + 1) * u])
+                    self.multiply(self._x_of(g).T, gz.T, gw[:, part])
                 if needs[0]:
-                    part = np.matmul(gz.T, self.kernel[:, g * u : (g + 1) * u].T)
-                    gx += part.reshape(self.shape) * self.x_keep[g]
+                    seen = self._empty(*self.shape)
+                    self.multiply(gz.T, self.kernel[:, part].T, seen.reshape((-1, self.features)))
+                    seen *= self.x_keep[g]
+                    gx += seen
         if gx is not None and self.reverse:
             gx = gx[::-1]
         if gw is None:
@@ -281,13 +333,12 @@ class Scan:
         for first, last, left, gz in self.lefts():
             left = np.ascontiguousarray(left.transpose(1, 0, 2))  # (U, T, N)
             if self.h_keep is None:
-                out = result[:, first * u : last * u]
-                np.matmul(left.reshape((u, rows)), gz.T, out=out)
+                self.multiply(left.reshape((u, rows)), gz.T, result[:, first * u : last * u])
                 continue
             for g in range(first, last):
                 kept = (left * self.h_keep[g][:, None]).reshape((u, rows))
                 part = gz[(g - first) * u : (g - first + 1) * u]
-                np.matmul(kept, part.T, out=result[:, g * u : (g + 1) * u])
+                self.multiply(kept, part.T, result[:, g * u : (g + 1) * u])
         return result
 
     def start_back(self):
@@ -300,206 +351,73 @@ class Scan:
         return gbias
 
 
-class SimpleScan(Scan):
-    """`gpunet.ops.simple_rnn`."""
+class Parts:
+    """A call whose batch is walked in parts, each on a thread of its own.
 
-    def scales(self):
-        return [_SCALES.get(self.act, 1.0)]
+    Args:
+        scan: class of the parts.
+        arrays, states, options: see `Scan`.
+        count: int, number of parts.
+    """
 
-    def allocate(self, states):
-        """Make the rooms of the cell's own."""
+    def __init__(self, scan, arrays, states, options, count):
+        self.scan, self.arrays, self.states, self.options = scan, arrays, states, options
+        batch = arrays[0].shape[1]
+        bounds = [batch * i // count for i in range(count + 1)]
+        self.slices = [slice(a, b) for a, b in zip(bounds, bounds[1:])]
+        self.made = [None] * count
 
-    def step(self, t):
-        """Compute step t."""
-        y = self.h[t + 1]
-        self.times(self.h[t], y, 0, 1)
-        y += self.z[:, t]
-        _apply(self.act, y)
+    def _each(self, work):
+        """Return what a function of a part's number gives, for all parts."""
+        results = [None] * len(self.slices)
 
-    def back(self, t, grads):
-        """Walk back through step t."""
-        (gh,) = grads
-        _slope(self.act, self.h[t + 1], gh, self.spare)
-        self.gz[:, t] = gh
-        self.g[...] = gh
-        self.times_back(self.g, gh, 0, 1)
+        def start():
+            def one(i):
+                results[i] = work(i)
 
+            return one
 
-class LSTMScan(Scan):
-    """`gpunet.ops.lstm`."""
+        threads.spread(len(self.slices), start)
+        return results
 
-    gates, states = 4, 2
+    def run(self):
+        """Walk through the steps; return outputs and last states."""
 
-    def scales(self):
-        scale, own = _SCALES.get(self.gate, 1.0), _SCALES.get(self.act, 1.0)
-        return [scale, scale, own, scale]
+        def forward(i):
+            x, kernel, recurrent, bias, *rest = self.arrays
+            n = self.slices[i]
+            rest = [None if a is None else a[:, n] for a in rest]  # batch is the second axis
+            states = [None if s is None else s[n] for s in self.states]
+            arrays = (x[:, n], kernel, recurrent, bias, *rest)
+            self.made[i] = self.scan(arrays, states, self.options, alone=False)
+            return self.made[i].run()
 
-    def allocate(self, states):
-        """Make the rooms of the cell's own."""
-        self.c = self._state(states[1])
-        self.a = self._empty(self.steps, self.units, self.batch)  # activation(c)
-        self.y = self._empty(self.steps, 4 * self.units, self.batch)
-        self.one = self._empty(self.units, self.batch)
+        return _joined(self._each(forward))
 
-    def histories(self):
-        return [self.h, self.c]
+    def pull(self, gy, needs):
+        """Walk back; return gradients of x, kernel, recurrent kernel, bias and states."""
 
-    def step(self, t):
-        """Compute step t."""
-        u, y, c, a = self.units, self.y[t], self.c[t + 1], self.a[t]
-        self.times(self.h[t], y, 0, 4)
-        y += self.z[:, t]
-        i, f, g, o = y[:u], y[u : 2 * u], y[2 * u : 3 * u], y[3 * u :]
-        if self.act == "tanh" and self.gate == "sigmoid":  # the scaled rows need one call
-            np.tanh(y, out=y)
-            for part in (y[: 2 * u], o):
-                part *= 0.5
-                part += 0.5
-        else:
-            _apply(self.gate, y[: 2 * u])
-            _apply(self.act, g)
-            _apply(self.gate, o)
-        np.multiply(f, self.c[t], out=c)
-        np.multiply(i, g, out=a)
-        c += a
-        np.multiply(c, self.scales()[2], out=a)
-        _apply(self.act, a)
-        np.multiply(o, a, out=self.h[t + 1])
+        def backward(i):
+            n = self.slices[i]
+            parts = [None if g is None else g[..., n, :] for g in gy]
+            return self.made[i].pull(parts, needs)
 
-    def back(self, t, grads):
-        """Walk back through step t."""
-        gh, gc = grads
-        u, y, a, one = self.units, self.y[t], self.a[t], self.one
-        i, f, g, o = y[:u], y[u : 2 * u], y[2 * u : 3 * u], y[3 * u :]
-        gi, gf, gg, go = (self.g[k * u : (k + 1) * u] for k in range(4))
-        np.multiply(gh, a, out=go)
-        _slope(self.gate, o, go, one)
-        gh *= o
-        _slope(self.act, a, gh, one)
-        gc += gh
-        np.multiply(gc, g, out=gi)
-        np.multiply(gc, self.c[t], out=gf)
-        _slope(self.gate, y[: 2 * u], self.g[: 2 * u], self.spare[: 2 * u])
-        np.multiply(gc, i, out=gg)
-        _slope(self.act, g, gg, one)
-        gc *= f
-        self.gz[:, t] = self.g
-        self.times_back(self.g, gh, 0, 4)
+        results = self._each(backward)
+        x, *weights = zip(*[r[:4] for r in results])
+        weights = [None if w[0] is None else sum(w[1:], w[0]) for w in weights]
+        states = _joined([r[4:] for r in results])
+        return (None if x[0] is None else np.concatenate(x, axis=1), *weights, *states)
 
 
-class GRUScan(Scan):
-    """`gpunet.ops.gru`."""
-
-    gates = 3
-
-    def allocate(self, states):
-        """Make the rooms of the cell's own."""
-        self.after = self.options.get("reset_after", False)
-        u, n = self.units, self.batch
-        self.y = self._empty(self.steps, 3 * u, n)
-        self.product = self._empty(3 * u, n)
-        self.q = self._empty(self.steps, u, n)  # the product that r scales, or r * h
-        self.one = self._empty(u, n)
-        self.bias_q = None
-        if self.after and self.bias is not None:
-            self.bias_q = np.repeat(self.bias[1, 2 * u :, None], n, axis=1)
-
-    def step(self, t):
-        """Compute step t."""
-        u, y, h, q = self.units, self.y[t], self.h[t], self.q[t]
-        s, r, g = y[:u], y[u : 2 * u], y[2 * u :]
-        if self.after:
-            self.times(h, self.product, 0, 3)
-            np.add(self.product[: 2 * u], self.z[: 2 * u, t], out=y[: 2 * u])
-            _apply(self.gate, y[: 2 * u])
-            if self.bias_q is None:
-                q[...] = self.product[2 * u :]
-            else:
-                np.add(self.product[2 * u :], self.bias_q, out=q)
-            np.multiply(r, q, out=g)
-        else:
-            self.times(h, y[: 2 * u], 0, 2)
-            y[: 2 * u] += self.z[: 2 * u, t]
-            _apply(self.gate, y[: 2 * u])
-            np.multiply(r, h, out=q)
-            self.times(q, g, 2, 3)
-        g += self.z[2 * u :, t]
-        if self.act in _SCALES:
-            g *= _SCALES[self.act]
-        _apply(self.act, g)
-        new = self.h[t + 1]
-        np.subtract(h, g, out=new)
-        new *= s
-        new += g
-
-    def start_back(self):
-        super().start_back()
-        if self.after:
-            self.gq = self._empty(self.units, self.steps, self.batch)
-
-    def back(self, t, grads):
-        """Walk back through step t."""
-        (gh,) = grads
-        u, y, h, q, one = self.units, self.y[t], self.h[t], self.q[t], self.one
-        s, r, g = y[:u], y[u : 2 * u], y[2 * u :]
-        gs, gr, gg = self.g[:u], self.g[u : 2 * u], self.g[2 * u :]
-        np.subtract(h, g, out=gs)
-        gs *= gh
-        np.subtract(1.0, s, out=gg)
-        gg *= gh
-        gh *= s
-        _slope(self.act, g, gg, one)
-        if self.after:
-            np.multiply(gg, q, out=gr)
-        else:
-            self.times_back(gg, one, 2, 3)
-            np.multiply(one, h, out=gr)
-            one *= r
-            gh += one
-        _slope(self.gate, y[: 2 * u], self.g[: 2 * u], self.spare[: 2 * u])
-        self.gz[:, t] = self.g
-        if self.after:
-            gg *= r
-            self.gq[:, t] = gg
-        self.times_back(self.g if self.after else self.g[: 2 * u], one, 0, 3 if self.after else 2)
-        gh += one
-
-    def lefts(self):
-        if self.after and self.h_keep is None:
-            flat = self.gq.reshape((self.units, -1))
-            return [(0, 2, self.h[:-1], self._flat(0, 2)), (2, 3, self.h[:-1], flat)]
-        if self.after:
-            flat = self.gq.reshape((self.units, -1))
-            return [(0, 2, self.h[:-1], self._flat(0, 2)), (2, 3, self.h[:-1], flat)]
-        return [(0, 2, self.h[:-1], self._flat(0, 2)), (2, 3, self.q, self._flat(2, 3))]
-
-    def bias_gradient(self, gbias):
-        if gbias is None or not self.after:
-            return gbias
-        inner = gbias.copy()
-        inner[2 * self.units :] = self.gq.sum(axis=(1, 2))
-        return np.stack([gbias, inner])
+def _joined(results):
+    return tuple([np.concatenate(parts, axis=-2) for parts in zip(*results)])
 
 
-# -- as variants of the ops ---------------------------------------------------------------
-
-
-def _one_type(xp, x, kernel, recurrent, *_, **__):
-    return xp is np and x.dtype == kernel.dtype == recurrent.dtype and len(x) > 0
-
-
-def _offer(op, scan, states):
-    @op.fused(when=_one_type)
-    def run(xp, x, kernel, recurrent, bias=None, *rest, **options):
-        given = [*rest, *[None] * (states + 3 - len(rest))]
-        arrays = (x, kernel, recurrent, bias, *given[states:])
-        made = scan(arrays, given[:states], options)
-        return made.run(), made
-
-    @run.backward
-    def back(xp, made, gy, needs):
-        return made.pull(gy, [*needs, False])
-
-
-for _op, _scan in ((rnn.simple_rnn, SimpleScan), (rnn.gru, GRUScan), (rnn.lstm, LSTMScan)):
-    _offer(_op, _scan, _scan.states)
+def prepare(scan, arrays, states, options):
+    """Return a `Scan`, or `Parts` where several threads pay."""
+    x, _, recurrent = arrays[:3]
+    work = x.shape[1] * recurrent.size
+    count = min(threads.count(), work // _PART, x.shape[1] // 16, 4)
+    if count > 1:
+        return Parts(scan, arrays, states, options, count)
+    return scan(arrays, states, options)

@@ -48,8 +48,7 @@ def _measured(model, weighted):
     if len(model.outputs) == 1:
         return [_as_given(m) for m in found]
     return [
-        [_as_object(m) for m in found if m.output == output]
-        for output in range(len(model.outputs))
+        [_as_object(m) for m in found if m.output == output] for output in range(len(model.outputs))
     ]
 
 
@@ -68,7 +67,10 @@ def _as_object(measure):
     kind = table.get("".join(part.title() for part in str(name).split("_")))
     if isinstance(kind, type) and table.get(name) is measure.metric._fn:
         return {"class_name": kind.__name__, "config": {"name": measure.label, "dtype": dtype}}
-    return {"class_name": "MeanMetricWrapper", "config": {**config["config"], "name": measure.label}}
+    return {
+        "class_name": "MeanMetricWrapper",
+        "config": {**config["config"], "name": measure.label},
+    }
 
 
 def compile_from(model, training):
@@ -84,8 +86,9 @@ def compile_from(model, training):
     """
 
     def read(deserialize, key):
-        return _map(lambda one: deserialize(one) if isinstance(one, dict) else one,
-                    training.get(key))
+        return _map(
+            lambda one: deserialize(one) if isinstance(one, dict) else one, training.get(key)
+        )
 
     if not isinstance(training, dict) or not isinstance(training.get("optimizer_config"), dict):
         raise FileFormatError("training_config: expected a dict with 'optimizer_config'")

@@ -75,20 +75,18 @@ def graph_config(model):
 
 def _call(node, place):
     """Return one call: a list of [layer, node, tensor, kwargs], the kwargs with the first."""
-    kwargs = map_nest(lambda v: place(v) if isinstance(v, SymbolicTensor) else v, node.kwargs)
-    if len(node.args) > 1:
-        names = _argument_names(node.layer)
-        kwargs = {**dict(zip(names[1:], map_nest(
-            lambda v: place(v) if isinstance(v, SymbolicTensor) else v, list(node.args[1:])
-        ), strict=False)), **kwargs}
+
+    def placed(nest):
+        return map_nest(lambda v: place(v) if isinstance(v, SymbolicTensor) else v, nest)
+
+    kwargs = placed(node.kwargs)
+    if len(node.args) > 1:  # files have all but the first argument by name
+        names = list(inspect.signature(node.layer.call).parameters)
+        kwargs = {**dict(zip(names[1:], placed(list(node.args[1:])))), **kwargs}
     if isinstance(node.first, dict):
         return {k: [*place(t), kwargs] for k, t in node.first.items()}
     tensors = flatten(node.first) if node.args else []
     return [[*place(t), kwargs if i == 0 else {}] for i, t in enumerate(tensors)]
-
-
-def _argument_names(layer):
-    return list(inspect.signature(layer.call).parameters)
 
 
 def graph_from_config(config, custom_objects=None):
@@ -186,6 +184,7 @@ def _read_call(call, find):
     """Return (args, kwargs, whether all tensors are there already) of one call."""
     complete = True
     if isinstance(call, dict) and "args" in call:  # Keras 3
+
         def read(nest):
             nonlocal complete
             if isinstance(nest, dict) and nest.get("class_name") == "__keras_tensor__":

@@ -58,8 +58,9 @@ class Saving:
             write_weights(file, self)
             _stamp(file)
 
-    def load_weights(self, filepath, by_name=False, skip_mismatch=False, reshape=False,
-                     max_bytes=None, **kwargs):
+    def load_weights(
+        self, filepath, by_name=False, skip_mismatch=False, reshape=False, max_bytes=None, **kwargs
+    ):
         """Fill the weights from an HDF5 file, of weights or of a whole model.
 
         Args:
@@ -92,8 +93,7 @@ class Saving:
         return json.dumps(config, default=_plain, **kwargs)
 
 
-def save_model(model, filepath, overwrite=True, include_optimizer=True, save_format=None,
-               **kwargs):
+def save_model(model, filepath, overwrite=True, include_optimizer=True, save_format=None, **kwargs):
     """Write a model to an HDF5 file; see `Model.save`."""
     import gpunet
 
@@ -121,8 +121,9 @@ def save_model(model, filepath, overwrite=True, include_optimizer=True, save_for
             write_state(file, model)
 
 
-def load_model(filepath, custom_objects=None, compile=True, options=None, safe_mode=True,
-               max_bytes=None):
+def load_model(
+    filepath, custom_objects=None, compile=True, options=None, safe_mode=True, max_bytes=None
+):
     """Read a model from an HDF5 file that `Model.save`, or Keras, wrote.
 
     Args:

@@ -4,8 +4,10 @@ h5py is imported only where a file is opened: programs that need no file don't w
 """
 
 import contextlib
+import mmap
 import os
 import secrets
+import struct
 
 import numpy as np
 
@@ -45,8 +47,7 @@ def _path(source):
         return os.fsdecode(os.fspath(source))
     except TypeError:
         raise TypeError(
-            "expected a path, an h5py.File or a binary file object, "
-            f"got {type(source).__name__}"
+            f"expected a path, an h5py.File or a binary file object, got {type(source).__name__}"
         ) from None
 
 
@@ -79,6 +80,7 @@ def open_for_reading(source):
         source = _path(source)
         _check_readable(source)
     try:
+        _check_heaps(source)
         return _open(h5py, source)
     except (OSError, RuntimeError, ValueError) as error:
         raise FileFormatError(
@@ -111,6 +113,37 @@ def _check_readable(name):
                 "the weights by model.save_weights('weights.h5')"
             )
         raise FileNotFoundError(f"no such file: {name!r}")
+
+
+def _check_heaps(source):
+    """Raise a ValueError for a file in which HDF5 would look for the next text for ever.
+
+    Texts of variable length lie in heaps, one after the other with their sizes in front; HDF5
+    takes a size of 0 as it is and never comes to the end.
+    """
+    with contextlib.ExitStack() as stack:
+        if isinstance(source, str):
+            file = stack.enter_context(open(source, "rb"))
+            if not os.fstat(file.fileno()).st_size:
+                return
+            data = stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        elif hasattr(source, "getvalue"):
+            data = source.getvalue()
+        else:
+            return
+        steps = len(data) // 16  # more than all heaps of a sound file have
+        start = data.find(b"GCOL\x01")
+        while start >= 0 and start + 16 <= len(data):
+            (size,) = struct.unpack_from("<Q", data, start + 8)
+            place, end = start + 16, min(start + size, len(data))
+            while place + 16 <= end:
+                number, _, _, size = struct.unpack_from("<HHIQ", data, place)
+                size = 16 + -(-size // 8) * 8 if number else size
+                steps -= 1
+                if not size or steps < 0:
+                    raise ValueError(f"the heap of texts at byte {start} has no end")
+                place += size
+            start = data.find(b"GCOL\x01", start + 1)
 
 
 def _instead(source):

@@ -11,7 +11,14 @@ from gpunet.saving.hdf5 import has_member, member, read_array, read_names, write
 from gpunet.tensor import Shape
 from gpunet.variables import allocate
 
-__all__ = ["write_weights", "read_weights", "write_arrays", "find_arrays", "check_total", "has_weights"]
+__all__ = [
+    "write_weights",
+    "read_weights",
+    "write_arrays",
+    "find_arrays",
+    "check_total",
+    "has_weights",
+]
 
 # The group of the weights that a model owns itself, outside of its layers.
 _OWN = "top_level_model_weights"
@@ -164,8 +171,9 @@ def _matched_by(by_name, group, model):
     parts = _parts(model)
     if by_name:
         listed = set(names)
-        found = [(who, weights, member(group, name)) for name, who, weights in parts
-                 if name in listed]
+        found = [
+            (who, weights, member(group, name)) for name, who, weights in parts if name in listed
+        ]
         if not found:
             warnings.warn(
                 f"load_weights: no layer of the file has the name of one of model {model.name!r}",

@@ -28,13 +28,15 @@ class Measure:
         label: str, its name in logs.
         weighted: bool, whether sample weights count.
         given: what `Model.compile` was given.
+        chosen_for: the shape of targets that the kind of 'accuracy' was found for, or None.
     """
 
-    __slots__ = ("output", "metric", "label", "weighted", "given")
+    __slots__ = ("output", "metric", "label", "weighted", "given", "chosen_for")
 
     def __init__(self, output, metric, label, weighted, given):
         self.output, self.metric, self.label = output, metric, label
         self.weighted, self.given = weighted, given
+        self.chosen_for = None
 
 
 class Objective:
@@ -235,7 +237,10 @@ class Objective:
 
     def _choose_again(self, m, y):
         """Find the kind of 'accuracy' anew where the loss is the user's and can't tell."""
-        shape = (*y.shape, 1) if y.widen else y.shape
+        shape = (None, *(y.shape[1:] or (1,)))
+        if m.chosen_for == shape:
+            return
+        m.chosen_for = shape
         loss = self.losses[m.output]
         if loss is not None and _is_built_in(losses.function_of(loss)):
             return

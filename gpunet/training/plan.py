@@ -31,6 +31,7 @@ class Plan:
         outputs: int, number of outputs; None for a subclassed model.
         weights: list of Variables that are trained.
         regularized: list of Variables with a regularizer.
+        keeps_state: bool, whether there are Variables that only layers write, such as averages.
         adds_losses: bool, whether `losses` gives any.
     """
 
@@ -40,6 +41,7 @@ class Plan:
         self.weights = _trained(model, flags)
         allocate(self.weights + [w for w in everything if not w.trainable] + everything)
         self.regularized = [w for w in everything if w.regularizer is not None]
+        self.keeps_state = not all(w.trainable for w in everything)
         added = [loss for layer in layers for loss in layer._losses]
         self._functions = [loss for loss in added if callable(loss)]
         self.graph = graph = model._graph

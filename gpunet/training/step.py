@@ -17,21 +17,23 @@ def train_step(model, batch, interrupts):
         interrupts: `Interrupts`, entered by the caller.
     """
     objective, plan = model._objective, model._plan
-    tape = Tape()
-    tape.start()
-    try:
-        with learning_phase_scope(1), loss_scope() as scope:
-            y_pred, total, parts = _losses(objective, plan, batch, scope, True)
-    finally:
-        tape.stop()
-    if plan.weights:
-        xp = arrays.module_of(total.array)
-        grads = tape.pull({id(total): xp.ones((), total.array.dtype)}, plan.weights)
+    if plan.keeps_state:  # layers write it as they run
         interrupts.hold()
+    try:
+        tape = Tape()
+        tape.start()
         try:
-            model.optimizer.apply(plan.weights, grads)
+            with learning_phase_scope(1), loss_scope() as scope:
+                y_pred, total, parts = _losses(objective, plan, batch, scope, True)
         finally:
-            interrupts.release()
+            tape.stop()
+        if plan.weights:
+            xp = arrays.module_of(total.array)
+            grads = tape.pull({id(total): xp.ones((), total.array.dtype)}, plan.weights)
+            interrupts.hold()
+            model.optimizer.apply(plan.weights, grads)
+    finally:
+        interrupts.release()
     objective.track(total, parts, batch.size)
     objective.update(batch.y, y_pred, batch.weight)
 

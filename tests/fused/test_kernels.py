@@ -104,7 +104,7 @@ def test_agrees_with_the_plain_op(pair, dtype, shape):
         (fused_gx,) = fusion.pull(xp, fused_saved, gy, [True])
     tolerance = 1e-6 if dtype == "float32" else 1e-14
     for got, wanted in ((fused_y, y), (fused_gx, gx)):
-        assert (got.shape, got.dtype) == (wanted.shape, wanted.dtype)
+        assert (got.shape, got.dtype) == (wanted.shape, dtype)
         np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance)
 
 

@@ -528,7 +528,9 @@ def test_a_lambda_that_looks_at_values_needs_its_shape_said():
 
 def test_lambda_with_arguments_masks_and_training():
     x = np.ones((2, 3), "float32")
-    np.testing.assert_array_equal(layers.Lambda(lambda v, by: v * by, arguments={"by": 3})(x), 3 * x)
+    np.testing.assert_array_equal(
+        layers.Lambda(lambda v, by: v * by, arguments={"by": 3})(x), 3 * x
+    )
     phases = []
     layers.Lambda(lambda v, training=None: phases.append(training) or v)(x, training=True)
     assert phases == [True]

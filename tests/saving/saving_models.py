@@ -25,12 +25,14 @@ def classifier(dtype=None):
 
 def stack():
     """Return a Sequential model, 6 -> 3."""
-    return Sequential([
-        layers.Dense(5, activation="tanh", input_shape=(6,)),
-        layers.Reshape((5, 1)),
-        layers.Flatten(),
-        layers.Dense(3, activation="softmax"),
-    ])
+    return Sequential(
+        [
+            layers.Dense(5, activation="tanh", input_shape=(6,)),
+            layers.Reshape((5, 1)),
+            layers.Flatten(),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
 
 
 def two_headed():
@@ -66,8 +68,3 @@ def same_weights(a, b):
     for v, w in zip(a.get_weights(), b.get_weights(), strict=True):
         assert v.dtype == w.dtype
         np.testing.assert_array_equal(v, w)
-
-
-def set_frozen(model, part):
-    """Freeze one layer."""
-    model.get_layer(part).trainable = False

@@ -82,20 +82,20 @@ def test_one_output_keeps_the_words(name, tmp_path):
 
 
 TWO = {
-    "dicts": dict(
-        loss={"kind": "categorical_crossentropy", "flag": "binary_crossentropy"},
-        loss_weights={"kind": 1.0, "flag": 0.2},
-        metrics={"kind": ["accuracy"], "flag": ["accuracy", "mae"]},
-    ),
-    "lists": dict(
-        loss=["categorical_crossentropy", losses.BinaryCrossentropy()],
-        loss_weights=[1.0, 0.2],
-        metrics=[["acc"], ["acc", metrics.AUC(name="auc")]],
-    ),
-    "one for both": dict(loss="mse", metrics=["mae"]),
-    "flat list": dict(loss="mse", metrics=["mae", "accuracy"], weighted_metrics=["mse"]),
-    "one loss": dict(loss={"kind": "categorical_crossentropy"}, metrics={"kind": "accuracy"}),
-    "none": dict(loss="mse"),
+    "dicts": {
+        "loss": {"kind": "categorical_crossentropy", "flag": "binary_crossentropy"},
+        "loss_weights": {"kind": 1.0, "flag": 0.2},
+        "metrics": {"kind": ["accuracy"], "flag": ["accuracy", "mae"]},
+    },
+    "lists": {
+        "loss": ["categorical_crossentropy", losses.BinaryCrossentropy()],
+        "loss_weights": [1.0, 0.2],
+        "metrics": [["acc"], ["acc", metrics.AUC(name="auc")]],
+    },
+    "one for both": {"loss": "mse", "metrics": ["mae"]},
+    "flat list": {"loss": "mse", "metrics": ["mae", "accuracy"], "weighted_metrics": ["mse"]},
+    "one loss": {"loss": {"kind": "categorical_crossentropy"}, "metrics": {"kind": "accuracy"}},
+    "none": {"loss": "mse"},
 }
 
 
@@ -124,7 +124,9 @@ def test_metrics_of_several_outputs_carry_their_names(tmp_path):
     found = stored(tmp_path)
     assert found["loss"] == TWO["dicts"]["loss"]
     assert found["loss_weights"] == TWO["dicts"]["loss_weights"]
-    assert [[(m["class_name"], m["config"]["name"]) for m in part] for part in found["metrics"]] == [
+    assert [
+        [(m["class_name"], m["config"]["name"]) for m in part] for part in found["metrics"]
+    ] == [
         [("CategoricalAccuracy", "kind_accuracy")],
         [("BinaryAccuracy", "flag_accuracy"), ("MeanAbsoluteError", "flag_mae")],
     ]
@@ -160,8 +162,13 @@ def test_forms_of_other_kerases(form, tmp_path):
 def test_a_training_config_that_makes_no_sense(tmp_path):
     model = classifier()
     model.compile("adam", "mse")
-    for config in ({}, [], {"optimizer_config": 3}, {"optimizer_config": {"config": {}}},
-                   {"optimizer_config": {"class_name": "Adam", "config": {"beta_1": []}}}):
+    for config in (
+        {},
+        [],
+        {"optimizer_config": 3},
+        {"optimizer_config": {"config": {}}},
+        {"optimizer_config": {"class_name": "Adam", "config": {"beta_1": []}}},
+    ):
         model.save(tmp_path / "m.h5")
         with h5py.File(tmp_path / "m.h5", "a") as file:
             file.attrs["training_config"] = json.dumps(config)

@@ -201,10 +201,12 @@ def doubled(x, by=2.0):
 
 
 def lambda_model(function, **options):
-    return Sequential([
-        layers.Dense(4, input_shape=(6,), name="first"),
-        layers.Lambda(function, name="mine", **options),
-    ])
+    return Sequential(
+        [
+            layers.Dense(4, input_shape=(6,), name="first"),
+            layers.Lambda(function, name="mine", **options),
+        ]
+    )
 
 
 def test_lambda_by_name(tmp_path):

@@ -2,6 +2,7 @@
 
 import builtins
 import importlib
+import io
 import json
 import random
 
@@ -55,6 +56,7 @@ def test_truncated(written, path):
         refused(path, stack(), r"m\.h5")
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_flipped_bits(written, path):
     """Whatever one bit does, it's a clean error or a model of the same structure."""
     model, whole = written
@@ -74,6 +76,21 @@ def test_flipped_bits(written, path):
                     np.testing.assert_array_equal(a, b)
 
 
+def test_texts_without_end(written, path):
+    """HDF5 itself never returns from such a file."""
+    for free in (b"\0" * 16, b"\0\0\x07" + b"\0" * 13):
+        broken = bytearray(written[1])
+        heap = broken.index(b"GCOL")
+        broken[heap + 16 : heap + 32] = free
+        path.write_bytes(broken)
+        refused(path, stack(), r"m\.h5.*heap of texts.*no end")
+        with pytest.raises(FileFormatError, match="BytesIO.*no end"):
+            load_model(io.BytesIO(broken))
+    path.write_bytes(written[1] + b"GCOL\x01" * 3)  # what isn't a heap does no harm
+    load_model(path)
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_overwritten_stretches(written, path):
     rng = random.Random(2)
     whole = written[1]
@@ -166,7 +183,9 @@ def external_link(file):
 
 
 def external_data(file):
-    _replace(file, lambda g, n: g.create_dataset(n, (5, 3), "f4", external=[("/etc/passwd", 0, 60)]))
+    _replace(
+        file, lambda g, n: g.create_dataset(n, (5, 3), "f4", external=[("/etc/passwd", 0, 60)])
+    )
 
 
 def virtual_data(file):
@@ -243,13 +262,14 @@ def test_the_error_says_what_is_wrong(damage, path):
     refused(path, stack(), rf"(?s)m\.h5.*{DAMAGE[damage]}")
 
 
+ENDS = {"input_layers": [], "output_layers": []}
 CONFIGS = [
     3, [], {}, "text", None,
     {"class_name": 3, "config": {}},
     {"class_name": "Functional"},
     {"class_name": "Functional", "config": {"layers": []}},
-    {"class_name": "Functional", "config": {"layers": 3, "input_layers": [], "output_layers": []}},
-    {"class_name": "Functional", "config": {"layers": [3], "input_layers": [], "output_layers": []}},
+    {"class_name": "Functional", "config": {"layers": 3, **ENDS}},
+    {"class_name": "Functional", "config": {"layers": [3], **ENDS}},
     {"class_name": "Dense", "config": {"units": 3}},
     {"class_name": "Adam", "config": {}},
     {"class_name": "Sequential", "config": {"layers": [{"class_name": "Dense", "config": 3}]}},
@@ -302,11 +322,8 @@ def test_configs_that_refer_to_nothing(edit, path):
 
 
 def test_deeply_nested_models(path):
-    inner = {"class_name": "Dense", "config": {"units": 2}}
-    for _ in range(3000):
-        inner = {"class_name": "Sequential", "config": {"layers": [inner]}}
-    depth, parts = 3000, []
-    parts += ['{"class_name": "Sequential", "config": {"layers": ['] * depth
+    depth = 3000
+    parts = ['{"class_name": "Sequential", "config": {"layers": ['] * depth
     parts += ['{"class_name": "Dense", "config": {"units": 2}}'] + ["]}}"] * depth
     with h5py.File(path, "a") as file:
         file.attrs["model_config"] = "".join(parts)
@@ -325,10 +342,13 @@ def test_nothing_is_allocated_before_the_check(tmp_path):
     """A few bytes of file that declare 40 TB, which the model's config agrees with."""
     path = tmp_path / "m.h5"
     Sequential([layers.Dense(2, input_shape=(2,), name="d")]).save(path)
-    edited(path, lambda c: [
-        c["layers"][0]["config"].update(batch_input_shape=[None, 1 << 20]),
-        c["layers"][1]["config"].update(units=10**7, batch_input_shape=[None, 1 << 20]),
-    ])
+    edited(
+        path,
+        lambda c: [
+            c["layers"][0]["config"].update(batch_input_shape=[None, 1 << 20]),
+            c["layers"][1]["config"].update(units=10**7, batch_input_shape=[None, 1 << 20]),
+        ],
+    )
     with h5py.File(path, "a") as file:
         group = file["model_weights/d/d"]
         for name, shape in (("kernel:0", (1 << 20, 10**7)), ("bias:0", (10**7,))):
@@ -340,9 +360,10 @@ def test_nothing_is_allocated_before_the_check(tmp_path):
 
 def test_weights_without_a_shape_of_the_input(path):
     with h5py.File(path, "a") as file:
-        config = {"class_name": "Sequential", "config": [
-            {"class_name": "Dense", "config": {"units": 3, "name": "d"}}
-        ]}
+        config = {
+            "class_name": "Sequential",
+            "config": [{"class_name": "Dense", "config": {"units": 3, "name": "d"}}],
+        }
         file.attrs["model_config"] = json.dumps(config)
     refused(path, stack(), "input's shape")
 

@@ -11,6 +11,7 @@ import pytest
 
 from gpunet.context import reset_uids
 from gpunet.models import load_model
+from gpunet.saving.config import class_name
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 INDEX = json.loads((FIXTURES / "h5" / "index.json").read_text(encoding="utf8"))
@@ -19,7 +20,12 @@ INDEX = json.loads((FIXTURES / "h5" / "index.json").read_text(encoding="utf8"))
 FILES = {
     "seed_mlp_functional": "keras2",
     "opt_adam": "keras2",
+    "bn_variants": "keras2",
+    "nested_bn_deep": "keras2",
     "newopt_adam": "keras2",
+    "conv2d_variants": "keras2",
+    "seed_toy_resnet": "keras2",
+    "seed_autoencoder_nested": "keras2",
     "fmt_k216_sequential_list": "formats",
     "k3_seed_mlp_functional": "keras3",
 }
@@ -42,7 +48,7 @@ def taken(arrays, prefix, count):
 def test_structure(stored):
     path, expected, _ = stored
     model = load_model(path)
-    assert [[type(layer).__name__, layer.name] for layer in model.layers] == expected["layers"]
+    assert [[class_name(layer), layer.name] for layer in model.layers] == expected["layers"]
     assert model.name == expected["model_name"]
     assert model.count_params() == expected["params"]
     assert [list(w.shape) for w in model.get_weights()] == expected.get(
@@ -114,8 +120,14 @@ def test_bytecode_runs_only_when_asked_for():
     assert model.predict(x).shape[0] == 2
 
 
-UNCOMPILED = ["training", "training_regularized", "training_saturated_softmax",
-              "training_saturated_sigmoid", "fit_single", "fit_double"]
+UNCOMPILED = [
+    "training",
+    "training_regularized",
+    "training_saturated_softmax",
+    "training_saturated_sigmoid",
+    "fit_single",
+    "fit_double",
+]
 
 
 @pytest.mark.parametrize("name", UNCOMPILED)
@@ -124,9 +136,10 @@ def test_uncompiled_files(name, tmp_path):
     assert model.optimizer is None
     model.save(tmp_path / "again.h5")
     again = load_model(tmp_path / "again.h5")
-    with h5py.File(FIXTURES / "keras" / f"{name}.h5") as old, h5py.File(
-        tmp_path / "again.h5"
-    ) as new:
+    with (
+        h5py.File(FIXTURES / "keras" / f"{name}.h5") as old,
+        h5py.File(tmp_path / "again.h5") as new,
+    ):
         found = []
         old["model_weights"].visititems(
             lambda path, d: found.append(path) if isinstance(d, h5py.Dataset) else None

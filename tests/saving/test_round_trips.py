@@ -95,10 +95,15 @@ def test_a_second_file_has_the_same_content(tmp_path):
     for name in "ab":
         with h5py.File(tmp_path / f"{name}.h5") as file:
             found = {"": {k: str(v) for k, v in file.attrs.items()}}
-            file.visititems(lambda path, part, found=found: found.update({
-                path: part[()].tolist() if isinstance(part, h5py.Dataset)
-                else {k: str(v) for k, v in part.attrs.items()}
-            }))
+            file.visititems(
+                lambda path, part, found=found: found.update(
+                    {
+                        path: part[()].tolist()
+                        if isinstance(part, h5py.Dataset)
+                        else {k: str(v) for k, v in part.attrs.items()}
+                    }
+                )
+            )
         contents.append(found)
     assert contents[0] == contents[1]
 
@@ -349,10 +354,14 @@ def test_nested_weights_are_one_group_trained_ones_first(tmp_path):
         config = json.loads(file.attrs["model_config"])["config"]
         calls = {entry["name"]: entry["inbound_nodes"] for entry in config["layers"]}
         assert [c[0][:3] for c in calls["inner"]] == [
-            ["twice", 0, 0], ["twice", 1, 0], ["inner", 2, 0]
+            ["twice", 0, 0],
+            ["twice", 1, 0],
+            ["inner", 2, 0],
         ]
         assert [p[:3] for p in calls["sum"][0]] == [
-            ["inner", 1, 0], ["inner", 3, 0], ["stacked", 1, 0]
+            ["inner", 1, 0],
+            ["inner", 3, 0],
+            ["stacked", 1, 0],
         ]
     again = load_model(tmp_path / "m.h5")
     assert again.train_on_batch([x, x], y) == model.train_on_batch([x, x], y)

@@ -67,10 +67,12 @@ def test_by_name_without_any_match_warns(tmp_path):
 def test_skip_mismatch(tmp_path):
     source = named("a", "b")
     source.save_weights(tmp_path / "w.h5")
-    target = Sequential([
-        layers.Dense(4, input_shape=(4,), name="a"),
-        layers.Dense(7, name="b"),
-    ])
+    target = Sequential(
+        [
+            layers.Dense(4, input_shape=(4,), name="a"),
+            layers.Dense(7, name="b"),
+        ]
+    )
     before = target.get_weights()
     with pytest.raises(ValueError, match="Dense 'b'.*shape"):
         target.load_weights(tmp_path / "w.h5", by_name=True)
@@ -98,8 +100,12 @@ def test_reshape(tmp_path):
 
 @pytest.mark.parametrize(
     "other",
-    [lambda: named("a"), lambda: named("a", "b", "c"), lambda: named("a", "b", units=5),
-     lambda: Sequential([layers.Dense(4, use_bias=False, input_shape=(4,)), layers.Dense(4)])],
+    [
+        lambda: named("a"),
+        lambda: named("a", "b", "c"),
+        lambda: named("a", "b", units=5),
+        lambda: Sequential([layers.Dense(4, use_bias=False, input_shape=(4,)), layers.Dense(4)]),
+    ],
 )
 def test_a_file_that_does_not_fit_changes_nothing(other, tmp_path):
     other().save_weights(tmp_path / "w.h5")
@@ -139,12 +145,14 @@ def test_other_types_and_orders_of_numbers(tmp_path):
 
 
 def test_names_that_are_not_ascii_or_have_slashes(tmp_path):
-    model = Sequential([
-        layers.Dense(4, input_shape=(4,), name="größe/模型"),
-        layers.Dense(4, name="größe"),
-        layers.Dense(4, name="größe/模型/kernel"),
-        layers.Dense(4, name="a b:0"),
-    ])
+    model = Sequential(
+        [
+            layers.Dense(4, input_shape=(4,), name="größe/模型"),
+            layers.Dense(4, name="größe"),
+            layers.Dense(4, name="größe/模型/kernel"),
+            layers.Dense(4, name="a b:0"),
+        ]
+    )
     model.save(tmp_path / "m.h5")
     again = load_model(tmp_path / "m.h5")
     assert [layer.name for layer in again.layers] == [layer.name for layer in model.layers]

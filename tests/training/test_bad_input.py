@@ -99,7 +99,8 @@ DATA = {
     "w NaN": (one, {"x": X, "y": Y, "sample_weight": with_nan(V)}, ["sample_weight", "NaN"]),
     "w number": (one, {"x": X, "y": Y, "sample_weight": 2.0}, ["sample_weight", "number"]),
     "w width": (one, {"x": X, "y": Y, "sample_weight": np.ones((N, 7))}, ["sample_weight", "7"]),
-    "w name": (two, {"x": [A, B], "y": [Y, V], "sample_weight": {"x": V}}, ["sample_weight", "'x'"]),
+    "w name": (two, {"x": [A, B], "y": [Y, V], "sample_weight": {"z": V}},
+               ["sample_weight", "'z'"]),
     "w three": (two, {"x": [A, B], "y": [Y, V], "sample_weight": [V, V, V]},
                 ["sample_weight", "2", "3"]),
 }  # fmt: skip

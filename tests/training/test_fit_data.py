@@ -10,6 +10,8 @@ import gpunet
 from gpunet import ops
 from gpunet.layers import Concatenate, Dense, Dropout, Input, Layer
 from gpunet.models import Model, Sequential
+from gpunet.training.data import as_columns
+from gpunet.training.feeder import ArrayFeeder
 
 ROWS = 50
 
@@ -118,6 +120,16 @@ def test_files_are_read_in_slices(data, tmp_path):
     x = Recorder(data[0])
     classifier().fit(x, data[1], batch_size=8, validation_split=0.5, shuffle="batch", verbose=0)
     assert 0 < x.largest <= 8
+
+
+@pytest.mark.parametrize("shuffle", [False, True, "batch"])
+def test_each_part_of_a_split_feeds_its_own_rows(data, shuffle):
+    whole = ArrayFeeder(as_columns(data[0], ["x"], "x"), batch_size=8)
+    for part, rows in zip(whole.split(0.4), (range(30), range(30, 50)), strict=True):
+        batches = list(part.batches(shuffle))
+        assert len(batches) == part.steps and sum(b.size for b in batches) == part.samples
+        got = np.concatenate([b.x[0].numpy() for b in batches])
+        np.testing.assert_array_equal(np.sort(got, 0), np.sort(data[0][list(rows)], 0))
 
 
 def test_nan_in_a_file_is_found_as_it_is_read(data, tmp_path):

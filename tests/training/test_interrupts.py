@@ -169,6 +169,26 @@ def test_signal_during_an_update_waits_for_its_end(rng):
         assert seen == ["before", "after"] and signal.getsignal(signal.SIGINT) is before
 
 
+def test_state_that_layers_write_belongs_to_whole_steps_too(rng):
+    class Counting(Dense):
+        def build(self, input_shape):
+            super().build(input_shape)
+            self.count = self.add_weight("count", (), initializer="zeros", trainable=False)
+
+        def call(self, x, training=None):
+            if training:
+                self.count.assign_add(1.0)
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().call(x)
+
+    model = Sequential([Counting(4, input_shape=(3,)), Dense(1)])
+    model.compile("sgd", "mse")
+    for done in (1, 2):
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(*regression(rng), verbose=0)
+        assert float(model.layers[0].count) == int(model.optimizer.iterations) == done
+
+
 def test_a_handler_that_returns_is_called_every_time(rng):
     model, calls = adam(), []
 
@@ -242,8 +262,32 @@ def test_holds_again_after_someone_caught_the_interrupt():
     with Interrupts() as interrupts:
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         interrupts.hold()
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             interrupts.release()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_scopes_that_an_interrupt_left_open_end_with_fit(rng):
+    from gpunet.autodiff import recording
+    from gpunet.context import learning_phase, learning_phase_scope
+
+    class Unlucky(Dense):
+        calls = 0
+
+        def call(self, x):
+            self.calls += 1
+            if self.calls == 3:
+                learning_phase_scope(1).__enter__()  # the signal comes before the block begins
+                raise KeyboardInterrupt
+            return super().call(x)
+
+    model = Sequential([Unlucky(1, input_shape=(3,))])
+    model.compile("sgd", "mse")
+    for _ in range(2):
+        model.layers[0].calls = 0
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(*regression(rng), epochs=9, verbose=0)
+        assert learning_phase() == 0 and not recording()

@@ -73,7 +73,7 @@ def test_unknown_verbosity(verbose):
 @pytest.mark.parametrize(
     ("seconds", "logs", "line"),
     [
-        (1.6, {"loss": 0.56482, "acc": 0.8473}, "750/750 - 2s 2ms/step - loss: 0.5648 - acc: 0.8473"),
+        (1.6, {"loss": 0.56482, "a": 0.8473}, "750/750 - 2s 2ms/step - loss: 0.5648 - a: 0.8473"),
         (0.02, {"loss": 2e-05}, "750/750 - 0s 27us/step - loss: 2.0000e-05"),
         (75.0, {"loss": float("nan")}, "750/750 - 1:15 100ms/step - loss: nan"),
         (7500.0, {"loss": float("inf")}, "750/750 - 2:05:00 10s/step - loss: inf"),
