@@ -17,6 +17,7 @@ from gpunet import (
     models,
     ops,
     optimizers,
+    preprocessing,
     regularizers,
     utils,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "models",
     "ops",
     "optimizers",
+    "preprocessing",
     "regularizers",
     "set_device",
     "set_random_seed",

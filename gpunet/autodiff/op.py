@@ -22,6 +22,8 @@ class Op:
         name: str, the function's name.
         forward: array function ``(xp, *arrays, **options) -> (y, saved)``.
         pull: backward function ``(xp, saved, gy, needs) -> gradients``, or None.
+        pull_rows: backward function ``(xp, saved, gy) -> RowGradient`` of the first input, or
+            None; it runs instead of ``pull`` where `Tape.pull` may give such gradients.
         fusions: list of `Fusion`; the first that fits the arrays runs instead of the pair.
         infer: rule ``(*shapes_or_scalars, **options) -> shape`` for symbolic tensors, or None.
     """
@@ -32,7 +34,7 @@ class Op:
         functools.update_wrapper(self, forward)
         self.name = forward.__name__
         self.forward = forward
-        self.pull = None
+        self.pull = self.pull_rows = None
         self.fusions = []
         self.promote = promote
         self.infer = infer
@@ -156,6 +158,11 @@ class Op:
     def backward(self, function):
         """Decorator: set the backward function of the op."""
         self.pull = function
+        return function
+
+    def backward_rows(self, function):
+        """Decorator: set the backward function that gives the first input's gradient as rows."""
+        self.pull_rows = function
         return function
 
     def fused(self, when):

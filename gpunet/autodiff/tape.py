@@ -3,6 +3,7 @@
 from contextvars import ContextVar
 
 from gpunet import arrays
+from gpunet.autodiff.rows import RowGradient
 
 __all__ = [
     "Tape",
@@ -65,13 +66,14 @@ class Tape:
         self.running = False
         active.set(tuple([t for t in active.get() if t is not self]))
 
-    def pull(self, seeds, sources, recorded=False):
+    def pull(self, seeds, sources, recorded=False, rows=frozenset()):
         """Walk the entries backwards, which uses them up: each is let go as the walk passes it.
 
         Args:
             seeds: dict id of tensor -> gradient with respect to it.
             sources: list of Tensors.
             recorded: bool; gradients are Tensors and the walk is recorded by outer tapes.
+            rows: set of ids of sources whose gradient may be a `RowGradient`.
 
         Returns:
             List of gradients (arrays, or Tensors if ``recorded``), None where a source
@@ -96,7 +98,11 @@ class Tape:
             if recorded:
                 gxs = entry[4].pull_taped(entry, gy, needs)
             else:
-                gxs = entry[0](xp, entry[3], gy, needs)
+                pull, op = entry[0], entry[4]
+                if rows and id(entry[1][0]) in rows and _gives_rows(op, pull):
+                    gxs = (op.pull_rows(xp, entry[3], gy),)
+                else:
+                    gxs = pull(xp, entry[3], gy, needs)
             for a, gx, need in zip(entry[1], gxs, needs):
                 if not need or gx is None:
                     continue
@@ -107,14 +113,20 @@ class Tape:
                 before = grads.get(key)
                 if before is None:
                     grads[key] = gx
-                elif key in owned:
+                elif key in owned and type(gx) is not RowGradient:
                     before += gx
                 else:
-                    grads[key] = total = before + gx
+                    # An array must not be asked to add rows to itself.
+                    grads[key] = total = gx + before if type(gx) is RowGradient else before + gx
                     # NumPy's scalars can't be added to in place, Tensors mustn't be.
-                    if not recorded and total.ndim:
+                    if not recorded and type(total) is not RowGradient and total.ndim:
                         owned.add(key)
         return [grads.get(id(s)) for s in sources]
+
+
+def _gives_rows(op, pull):
+    """Return whether an entry's gradient can be rows; what a fusion saved is its own business."""
+    return getattr(op, "pull_rows", None) is not None and pull is op.pull
 
 
 def _leading_from(entries, reached):

@@ -8,6 +8,7 @@ from gpunet.layers.advanced_activations import (
     Softmax,
     ThresholdedReLU,
 )
+from gpunet.layers.attention import AdditiveAttention, Attention, MultiHeadAttention
 from gpunet.layers.base import InputSpec, Layer
 from gpunet.layers.convolution import (
     Conv1D,
@@ -36,6 +37,14 @@ from gpunet.layers.core import (
     SpatialDropout3D,
 )
 from gpunet.layers.embeddings import Embedding
+from gpunet.layers.image import (
+    CenterCrop,
+    RandomCrop,
+    RandomHeight,
+    RandomWidth,
+    Rescaling,
+    Resizing,
+)
 from gpunet.layers.input import Input, InputLayer
 from gpunet.layers.lambdas import Lambda
 from gpunet.layers.legacy_merge import Merge
@@ -103,6 +112,14 @@ from gpunet.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
+from gpunet.layers.random_image import (
+    RandomBrightness,
+    RandomContrast,
+    RandomFlip,
+    RandomRotation,
+    RandomTranslation,
+    RandomZoom,
+)
 from gpunet.layers.recurrent import (
     GRU,
     LSTM,
@@ -124,7 +141,15 @@ from gpunet.layers.separable import (
     SeparableConvolution1D,
     SeparableConvolution2D,
 )
+from gpunet.layers.preprocessing import (
+    CategoryEncoding,
+    Discretization,
+    Normalization,
+    Rescaling,
+)
 from gpunet.layers.shaping import Flatten, Permute, RepeatVector, Reshape
+from gpunet.layers.convlstm import ConvLSTM1D, ConvLSTM2D, ConvLSTM2DCell, ConvLSTM3D
+from gpunet.layers.wrappers import Bidirectional, TimeDistributed, Wrapper
 
 __all__ = [
     "InputSpec",
@@ -175,6 +200,13 @@ __all__ = [
     "minimum",
     "dot",
     "Merge",
+    "Attention",
+    "AdditiveAttention",
+    "MultiHeadAttention",
+    "Rescaling",
+    "Normalization",
+    "CategoryEncoding",
+    "Discretization",
     "OpLayer",
     "RNN",
     "AbstractRNNCell",
@@ -242,4 +274,23 @@ __all__ = [
     "GlobalAvgPool1D",
     "GlobalAvgPool2D",
     "GlobalAvgPool3D",
+    "Bidirectional",
+    "TimeDistributed",
+    "Wrapper",
+    "ConvLSTM1D",
+    "ConvLSTM2D",
+    "ConvLSTM2DCell",
+    "ConvLSTM3D",
+    "CenterCrop",
+    "RandomCrop",
+    "RandomHeight",
+    "RandomWidth",
+    "Resizing",
+    "RandomFlip",
+    "RandomTranslation",
+    "RandomRotation",
+    "RandomZoom",
+    "RandomContrast",
+    "RandomBrightness",
+    "Rescaling",
 ]

@@ -8,7 +8,7 @@ from gpunet.errors import ShapeError
 from gpunet.layers.arguments import int_tuple
 from gpunet.layers.base import InputSpec, Layer
 
-__all__ = ["Spatial", "axis_ints", "axis_pairs"]
+__all__ = ["Spatial", "axis_ints", "axis_pairs", "with_defaults"]
 
 
 class Spatial(Layer):
@@ -30,7 +30,7 @@ class Spatial(Layer):
         if rank is not None:
             cls.rank = rank
         if defaults:
-            cls.__init__ = _with_defaults(cls.__init__, defaults)
+            cls.__init__ = with_defaults(cls.__init__, defaults)
 
     def __init__(self, data_format=None, **kwargs):
         super().__init__(**kwargs)
@@ -94,7 +94,7 @@ class Spatial(Layer):
             )
 
 
-def _with_defaults(init, defaults):
+def with_defaults(init, defaults):
     """Return a constructor with other defaults for some arguments."""
     names = [
         p.name

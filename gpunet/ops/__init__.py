@@ -4,6 +4,7 @@
 from gpunet.ops import (
     convolution,
     elementwise,
+    image,
     index,
     infer,
     linalg,
@@ -24,6 +25,7 @@ from gpunet.ops import rnn_host_cells as _rnn_host_cells  # noqa: F401
 from gpunet.ops import operators as _operators  # noqa: F401
 from gpunet.ops.convolution import *
 from gpunet.ops.elementwise import *
+from gpunet.ops.image import *
 from gpunet.ops.index import *
 from gpunet.ops.linalg import *
 from gpunet.ops.local import *
@@ -45,6 +47,7 @@ __all__ = [
     "dropout",
     *convolution.__all__,
     *elementwise.__all__,
+    *image.__all__,
     *index.__all__,
     *linalg.__all__,
     *local.__all__,

@@ -62,7 +62,8 @@ class _Buffers:
 
     def __init__(self):
         self.flat = {}
-        self.border = None  # what part of the scratch array with borders was last written
+        # Where zeros lie already in the scratch array of inputs with a border, in how many images.
+        self.border, self.images = None, 0
 
     def get(self, name, shape, dtype):
         n = math.prod(shape)
@@ -71,6 +72,44 @@ class _Buffers:
             flat = self.flat[name] = np.empty(n, dtype)
             self.border = None
         return flat[:n].reshape(shape)
+
+
+class _Place:
+    """Where the windows of a box lie: the same for all boxes that differ in their images alone.
+
+    Attributes:
+        offset: int, bytes from an image's start to the first window, None where windows reach
+            over the border and a copy is needed.
+        shape: shape of that copy without the images' axis.
+        source, target: index of its part inside the input, and of that part in the copy.
+        steps, hops: strides in bytes from window to window and from cell to cell.
+        strides: strides in bytes of images and of channels.
+    """
+
+    __slots__ = ("offset", "shape", "source", "target", "steps", "hops", "strides")
+
+    def __init__(self, windows, box):
+        w, x = windows.w, windows.x
+        spans = [
+            (a * s - before, (b - 1) * s + (k - 1) * d + 1 - before)
+            for (a, b), s, k, d, (before, _) in zip(box, w.strides, w.kernel, w.dilation, w.pads)
+        ]
+        inside = all(a >= 0 and b <= n for (a, b), n in zip(spans, w.size))
+        strides = x.strides
+        self.offset = None
+        if inside and windows.times == 1:
+            first = (*[a for a, _ in spans], windows.channels.start)
+            self.offset = sum([i * stride for i, stride in zip(first, strides[1:])])
+        else:
+            kept = [(max(a, 0), max(a, 0, min(b, n))) for (a, b), n in zip(spans, w.size)]
+            self.source = (*_index(kept), windows.channels)
+            self.target = tuple([slice(i - a, j - a) for (i, j), (a, _) in zip(kept, spans)])
+            self.shape = (*[b - a for a, b in spans], windows.depth)
+            sizes = [math.prod(self.shape[i:]) for i in range(len(self.shape) + 1)]
+            strides = [x.itemsize * size for size in sizes]
+        self.steps = [stride * s for stride, s in zip(strides[1:-1], w.strides)]
+        self.hops = [stride * d for stride, d in zip(strides[1:-1], w.dilation)]
+        self.strides = strides[0], strides[-1]
 
 
 class _Windows:
@@ -90,74 +129,68 @@ class _Windows:
         self.dtype = _computed(x.dtype)
         run = self.depth * (w.kernel[-1] if w.dilation[-1] == 1 else 1)
         self.as_columns = run < SHORT and self.row > self.depth
+        self._places = {}
+        ones = (1,) * w.rank
+        # Windows of one cell, one at each place, are the input itself.
+        self._plain = (
+            (w.kernel, w.strides, w.out) == (ones, ones, w.size)
+            and not w.padding_needed
+            and self.depth == x.shape[-1]
+            and self.dtype == x.dtype
+        )
 
-    def _place(self, box, buffers):
-        """Return (array, byte offset, strides) of the input under the windows of a box."""
-        w, x = self.w, self.x
-        spans = [
-            (a * s - before, (b - 1) * s + (k - 1) * d + 1 - before)
-            for (a, b), s, k, d, (before, _) in zip(
-                box[1:], w.strides, w.kernel, w.dilation, w.pads
-            )
-        ]
-        if self.times == 1 and all(a >= 0 and b <= n for (a, b), n in zip(spans, w.size)):
-            at = (box[0][0], *[a for a, _ in spans], self.channels.start)
-            return x, sum([i * stride for i, stride in zip(at, x.strides)]), x.strides
-        inside = [(max(a, 0), max(a, 0, min(b, n))) for (a, b), n in zip(spans, w.size)]
-        at = tuple([slice(i - a, j - a) for (i, j), (a, _) in zip(inside, spans)])
-        shape = (box[0][1] - box[0][0], *[b - a for a, b in spans], self.depth)
-        copy = buffers.get("input", shape, x.dtype)
-        if buffers.border != (shape, str(at)):  # else the zeros are there already
-            copy.fill(0)
-            buffers.border = (shape, str(at))
-        source = x[(*_index([box[0], *inside]), self.channels)]
-        target = copy[(slice(None), *at)]
+    def _find(self, box, buffers):
+        """Return (array, byte offset, _Place) of the input under the windows of a box."""
+        place = self._places.get(box[1:])
+        if place is None:
+            place = self._places[box[1:]] = _Place(self, box[1:])
+        if place.offset is not None:
+            return self.x, place.offset + box[0][0] * place.strides[0], place
+        images = box[0][1] - box[0][0]
+        copy = buffers.get("input", (images, *place.shape), self.x.dtype)
+        if buffers.border != (place.shape, place.target) or images > buffers.images:
+            buffers.border, buffers.images = (place.shape, place.target), images
+            for i, (s, n) in enumerate(zip(place.target, place.shape)):
+                before = (slice(None),) * (i + 1)
+                copy[(*before, slice(0, s.start))] = 0
+                copy[(*before, slice(s.stop, n))] = 0
+        source = self.x[(slice(*box[0]), *place.source)]
+        target = copy[(slice(None), *place.target)]
         if self.times > 1:
             target = target.reshape((*source.shape, self.times))
             source = source[..., None]
         target[...] = source
-        return copy, 0, copy.strides
-
-    def _plain_rows(self, box):
-        """Return the input itself as the matrix of windows of one cell, where it is that."""
-        w, x = self.w, self.x
-        fits = self.row == x.shape[-1] and w.out == w.size and w.strides == (1,) * w.rank
-        if not fits or any(w.pads[i] != (0, 0) for i in range(w.rank)) or self.dtype != x.dtype:
-            return None
-        rows = x[_index(box)]
-        return rows.reshape(-1, self.row) if rows.flags.c_contiguous else None
+        return copy, 0, place
 
     def gather(self, box, buffers):
         """Return the windows of a box as a matrix (windows, cells * channels)."""
-        rows = self._plain_rows(box)
-        if rows is not None:
-            return rows
-        w = self.w
-        array, offset, strides = self._place(box, buffers)
         counts = [b - a for a, b in box]
-        steps = [stride * s for stride, s in zip(strides[1:-1], w.strides)]
-        hops = [stride * d for stride, d in zip(strides[1:-1], w.dilation)]
+        n = math.prod(counts)
+        if self._plain:
+            rows = self.x[_index(box)]
+            if rows.flags.c_contiguous:
+                return rows.reshape(n, self.row)
+        array, offset, place = self._find(box, buffers)
+        images, channels = place.strides
         if self.as_columns:
-            shape = (*w.kernel, self.depth, *counts)
-            view = (*hops, strides[-1], strides[0], *steps)
+            shape = (*self.w.kernel, self.depth, *counts)
+            view = (*place.hops, channels, images, *place.steps)
         else:
-            shape = (*counts, *w.kernel, self.depth)
-            view = (strides[0], *steps, *hops, strides[-1])
+            shape = (*counts, *self.w.kernel, self.depth)
+            view = (images, *place.steps, *place.hops, channels)
         matrix = buffers.get("windows", shape, self.dtype)
         matrix[...] = np.ndarray(shape, array.dtype, array, offset, view)
-        n = math.prod(counts)
         return matrix.reshape(self.row, n).T if self.as_columns else matrix.reshape(n, self.row)
 
     def shifted(self, box, buffers):
         """Yield for each cell of the windows its position and the input there, (*box, C)."""
-        w = self.w
-        array, offset, strides = self._place(box, buffers)
+        array, offset, place = self._find(box, buffers)
         shape = (*[b - a for a, b in box], self.depth)
-        steps = [stride * s for stride, s in zip(strides[1:-1], w.strides)]
-        view = (strides[0], *steps, strides[-1])
-        for cell in w.cells():
-            moved = sum([c * d * stride for c, d, stride in zip(cell, w.dilation, strides[1:-1])])
-            yield cell, np.ndarray(shape, array.dtype, array, offset + moved, view)
+        images, channels = place.strides
+        view = (images, *place.steps, channels)
+        for cell in self.w.cells():
+            moved = offset + sum([c * hop for c, hop in zip(cell, place.hops)])
+            yield cell, np.ndarray(shape, array.dtype, array, moved, view)
 
 
 class _Dense:

@@ -4,6 +4,7 @@ import numpy as np
 
 from gpunet import arrays, config
 from gpunet.autodiff import differentiable, taped
+from gpunet.autodiff.rows import RowGradient
 from gpunet.errors import ShapeError
 from gpunet.ops.infer import axis_of, broadcast, given_shape
 from gpunet.tensor import Symbolic, Tensor, as_array
@@ -177,6 +178,12 @@ def gather_backward(xp, saved, gy, needs):
     return (add_rows(xp, gy, indices, tuple(shape)) if needs[0] else None, None)
 
 
+@gather.backward_rows
+def gather_backward_rows(xp, saved, gy):
+    indices, shape = saved
+    return _row_gradient(xp, gy, indices, tuple(shape))
+
+
 @differentiable(infer=given_shape)
 def put_rows(xp, rows, indices, /, shape):
     """Return zeros of a shape with rows added to those of given numbers.
@@ -199,18 +206,12 @@ def add_rows(xp, rows, indices, shape):
     """Return zeros of a shape with rows added up by number; see `put_rows`."""
     if xp is taped:
         return put_rows(rows, indices, shape=shape)
-    x = xp.zeros(shape, rows.dtype)
-    if xp is not np or rows.size < 2 * indices.size:
-        xp.add.at(x, indices, rows)
-    elif rows.size:
-        # Many columns: bring equal numbers together and add block by block.
-        flat = indices.reshape(-1) % shape[0]
-        order = np.argsort(flat, kind="stable")
-        flat = flat[order]
-        starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))
-        sums = np.add.reduceat(rows.reshape((flat.size, *shape[1:]))[order], starts, axis=0)
-        x[flat[starts]] = sums
-    return x
+    return _row_gradient(xp, rows, indices, shape).dense()
+
+
+def _row_gradient(xp, rows, indices, shape):
+    flat = indices.reshape(-1)
+    return RowGradient(xp, rows.reshape((flat.size, *shape[1:])), flat, shape)
 
 
 def _infer_one_hot(indices, num_classes, **_):

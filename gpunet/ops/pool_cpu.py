@@ -16,7 +16,7 @@ from gpunet.ops.window import Window
 
 __all__ = ["per_axis", "pooled", "max_gradient", "sum_gradient"]
 
-BLOCK_BYTES = 2**20  # of a block's input; its scratch arrays take about twice that
+BLOCK_BYTES = 2**20  # of a block's input: with its result and scratch about a usual L2 cache
 ALONE = 2**18  # elements that one thread does sooner than it wakes another
 
 

@@ -110,7 +110,8 @@ def min_backward(xp, saved, gy, needs):
 
 def _shared(xp, x, y, axis, gy):
     hit = xp.equal(x, spread(xp, y, x.shape, axis)).astype(gy.dtype)
-    return hit * spread(xp, gy, x.shape, axis) / hit.sum(axis=axis, keepdims=True)
+    count = hit.sum(axis=axis, keepdims=True)
+    return hit * spread(xp, gy.reshape(count.shape) / count, x.shape, axis)
 
 
 @differentiable(infer=reduced)

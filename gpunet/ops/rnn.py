@@ -483,7 +483,7 @@ def lstm(xp, x, kernel, recurrent_kernel, bias=None, h=None, c=None, mask=None, 
 
 def _pull(xp, saved, gy, needs):
     *weights, states = _scan_backward(xp, saved, gy, [*needs, False])
-    return (*weights, *states)
+    return (*weights, *[g if need else None for g, need in zip(states, needs[4:])])
 
 
 for _op in (simple_rnn, gru, lstm):

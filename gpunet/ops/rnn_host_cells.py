@@ -203,7 +203,8 @@ def _offer(op, scan, states):
 
     @run.backward
     def back(xp, made, gy, needs):
-        return made.pull(gy, [*needs, False])
+        grads = made.pull(gy, [*needs, False])
+        return (*grads[:4], *[g if need else None for g, need in zip(grads[4:], needs[4:])])
 
 
 for _op, _scan in ((rnn.simple_rnn, SimpleScan), (rnn.gru, GRUScan), (rnn.lstm, LSTMScan)):

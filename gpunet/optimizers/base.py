@@ -7,9 +7,11 @@ import numpy as np
 
 from gpunet import arrays
 from gpunet.autodiff import GradientTape, no_tape
+from gpunet.autodiff.rows import RowGradient
 from gpunet.errors import ShapeError
 from gpunet.optimizers.hyper import Hyper, Hypers
 from gpunet.optimizers.parts import Store
+from gpunet.optimizers.rows import update_rows
 from gpunet.optimizers.state import State
 from gpunet.schedules import LearningRateSchedule
 from gpunet.tensor import Shape, Tensor, as_array, value_of
@@ -61,6 +63,9 @@ class Optimizer(Hypers, State):
     lr = Hyper("learning_rate")
     decay = Hyper()
 
+    #: What a step leaves alone in rows of a table that the batch didn't look up: ``'skip'`` weight
+    #: and slots, ``'still'`` the weight; None nothing, a gradient of 0 counts there too.
+    rows = None
     #: How many scratch arrays `update` needs.
     scratch = 1
     #: Names of the attributes that `get_config` writes.
@@ -164,8 +169,8 @@ class Optimizer(Hypers, State):
 
         Args:
             weights: list of Variables, none of them twice.
-            grads: list of arrays or tensors, one for each weight; None for a weight that
-                keeps its value and its slots.  They are only read.
+            grads: list of arrays, tensors or (see `takes_rows`) RowGradients, one for each weight;
+                None for a weight that keeps its value and its slots.  They are only read.
 
         Returns:
             The Variable `iterations`.
@@ -176,25 +181,44 @@ class Optimizer(Hypers, State):
         """
         weights, grads = self._pairs(list(weights), list(grads))
         clipped = bool(self.clipvalue or self.clipnorm or self.global_clipnorm)
+        tables = [(w, g) for w, g in zip(weights, grads) if type(g) is RowGradient]
+        if tables:
+            self._store.add(weights, self._decays)  # slots in the order of all weights
+            tables = [(self._store.entry(w), w, g) for w, g in tables]
+            left = [(w, g) for w, g in zip(weights, grads) if type(g) is not RowGradient]
+            weights, grads = map(list, zip(*left)) if left else ([], [])
         plan = self._store.plan(weights, self.slots(), self.scratch, clipped, self._decays)
-        xp = plan.xp
+        xp = tables[0][2].xp if tables else plan.xp
         grads = [_dense(xp, g, w) for g, w in zip(grads, weights)]
         step = self.exact(xp, self._iterations)
         rate = self._rate(xp, step)
         exact = self.coefficients(xp, rate, step + 1)
         shrink = 1 - rate * self.weight_decay if self.weight_decay else None
-        cast = {d: ([_cast(c, d) for c in exact], _cast(shrink, d)) for d in plan.dtypes}
-        flat = self._clip(xp, plan.parts, grads) if clipped else None
+        dtypes = plan.dtypes.union(entry.arena.dtype for entry, _, _ in tables)
+        cast = {d: ([_cast(c, d) for c in exact], _cast(shrink, d)) for d in dtypes}
+        tables = [(entry, w, g.astype(entry.arena.dtype)) for entry, w, g in tables]
+        flat = self._clip(xp, plan.parts, grads, tables) if clipped else None
         for i, part in enumerate(plan.parts):
             coefficients, factor = cast[part.dtype]
             g = flat[i] if clipped else part.gather(grads)
             part.sweep(self.update, coefficients, g, factor if part.decayed else None)
+        for entry, w, g in tables:
+            slots = [entry.slot(*slot).array for slot in self.slots().items()]
+            update_rows(self, cast[g.dtype][0], w.array, slots, g)
         for array, constraint in plan.constrained:
             with no_tape():
                 array[...] = value_of(constraint(Tensor(array)))
         count = self._iterations.array
         count += 1
         return self._iterations
+
+    @property
+    def takes_rows(self):
+        """bool, whether `apply` takes RowGradients."""
+        own_step = type(self).apply is not Optimizer.apply
+        return bool(
+            self.rows and self.is_legacy_optimizer and not self.weight_decay and not own_step
+        )
 
     def _pairs(self, weights, grads):
         """Leave out the weights without gradient."""
@@ -226,21 +250,25 @@ class Optimizer(Hypers, State):
             rate = self.hyper(xp, "learning_rate")
         return rate / (1 + self.hyper(xp, "decay") * step) if self._has_decay else rate
 
-    def _clip(self, xp, parts, grads):
-        """Return the flat gradients of all parts, clipped; these are buffers of the parts."""
+    def _clip(self, xp, parts, grads, tables):
+        """Return the flat gradients of all parts, clipped; these are buffers of the parts.
+
+        The rows of tables are clipped in place.  As in Keras, their norm is that of the looked
+        up rows, before those of one number are added up.
+        """
         flat = [part.gather(grads) for part in parts]
+        rows = [g.values for _, _, g in tables]
         if self.clipvalue:
-            for g in flat:
+            for g in flat + rows:
                 xp.clip(g, -self.clipvalue, self.clipvalue, out=g)
         if self.clipnorm:
-            for part in parts:
-                for _, view in part.views:
-                    norm = xp.sqrt(_square_sum(xp, view))
-                    view *= self.clipnorm / xp.maximum(norm, self.clipnorm)
+            for g in [view for part in parts for _, view in part.views] + rows:
+                norm = xp.sqrt(_square_sum(xp, g))
+                g *= self.clipnorm / xp.maximum(norm, self.clipnorm)
         if self.global_clipnorm:
-            norm = xp.sqrt(sum(_square_sum(xp, g).astype("float64") for g in flat))
+            norm = xp.sqrt(sum(_square_sum(xp, g).astype("float64") for g in flat + rows))
             scale = self.global_clipnorm / xp.maximum(norm, self.global_clipnorm)
-            for g in flat:
+            for g in flat + rows:
                 g *= scale.astype(g.dtype)
         return flat
 

@@ -49,6 +49,7 @@ class SGD(_Momentum):
         learning".
     """
 
+    rows = "skip"
     settings = ("learning_rate", "decay", "momentum", "nesterov")
     newer_slots = {"momentum": "m"}
 
@@ -118,6 +119,11 @@ class RMSprop(_Momentum):
         self.epsilon = epsilon_or_default(epsilon)
         self.centered = bool(centered)
 
+    @property
+    def rows(self):
+        """str or None; without momentum the means of all rows move on."""
+        return "skip" if self._has_momentum else None
+
     def slots(self):
         names = ["rms"] + ["momentum"] * self._has_momentum + ["mg"] * self.centered
         return dict.fromkeys(names, 0.0)
@@ -176,6 +182,7 @@ class Adagrad(Optimizer):
         optimization".
     """
 
+    rows = "skip"
     settings = ("learning_rate", "decay", "initial_accumulator_value", "epsilon")
 
     def __init__(self, learning_rate=0.01, initial_accumulator_value=0.0, epsilon=None,
@@ -222,6 +229,7 @@ class Adadelta(Optimizer):
     """
 
     rho = Hyper()
+    rows = "skip"
     scratch = 2
     settings = ("learning_rate", "decay", "rho", "epsilon")
     newer_slots = {"accum_grad": "accumulated_grad", "accum_var": "accumulated_delta_var"}
@@ -277,6 +285,7 @@ class Ftrl(Optimizer):
     l1_regularization_strength = Hyper()
     l2_regularization_strength = Hyper()
     beta = Hyper()
+    rows = "skip"
     scratch = 2
     settings = ("learning_rate", "decay", "initial_accumulator_value", "learning_rate_power",
                 "l1_regularization_strength", "l2_regularization_strength", "beta",

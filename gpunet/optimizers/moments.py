@@ -138,6 +138,7 @@ class Adamax(_Moments):
         Kingma & Ba, 2014, arXiv:1412.6980, section 7.
     """
 
+    rows = "skip"
     newer_slots = {"v": "u"}
 
     def __init__(self, learning_rate=0.002, beta_1=0.9, beta_2=0.999, epsilon=None, name="Adamax",
@@ -182,6 +183,7 @@ class Nadam(_Moments):
         Dozat, 2016, "Incorporating Nesterov momentum into Adam".
     """
 
+    rows = "still"
     scratch = 2
 
     def __init__(self, learning_rate=0.002, beta_1=0.9, beta_2=0.999, epsilon=None,

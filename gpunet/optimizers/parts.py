@@ -175,7 +175,7 @@ class Plan:
     __slots__ = ("xp", "parts", "dtypes", "constrained")
 
     def __init__(self, weights, entries, slots, scratch, buffered):
-        self.xp = arrays.module_of(weights[0].array)
+        self.xp = arrays.module_of(weights[0].array) if weights else None
         block = float("inf")
         if self.xp is np:
             block = max(CACHE // (2 + len(slots) + scratch), SMALL[0])

@@ -18,6 +18,7 @@ __all__ = [
     "replace_file",
     "name_of",
     "member",
+    "dataset",
     "has_member",
     "has_attribute",
     "read_array",
@@ -116,10 +117,10 @@ def _check_readable(name):
 
 
 def _check_heaps(source):
-    """Raise a ValueError for a file in which HDF5 would look for the next text for ever.
+    """Raise a ValueError for a file that would make HDF5 crash or read for ever.
 
-    Texts of variable length lie in heaps, one after the other with their sizes in front; HDF5
-    takes a size of 0 as it is and never comes to the end.
+    Texts of variable length lie in heaps, one after the other with their sizes in front.  HDF5
+    believes the sizes: at 0 it never comes to the end, and a large one leads out of its memory.
     """
     with contextlib.ExitStack() as stack:
         if isinstance(source, str):
@@ -133,15 +134,15 @@ def _check_heaps(source):
             return
         steps = len(data) // 16  # more than all heaps of a sound file have
         start = data.find(b"GCOL\x01")
-        while start >= 0 and start + 16 <= len(data):
-            (size,) = struct.unpack_from("<Q", data, start + 8)
-            place, end = start + 16, min(start + size, len(data))
-            while place + 16 <= end:
+        while 0 <= start <= len(data) - 16:
+            (total,) = struct.unpack_from("<Q", data, start + 8)
+            place, end = start + 16, start + total
+            while place + 16 <= end <= len(data):  # HDF5 itself refuses longer ones
                 number, _, _, size = struct.unpack_from("<HHIQ", data, place)
-                size = 16 + -(-size // 8) * 8 if number else size
+                size = 16 + (size + 7) // 8 * 8 if number else size
                 steps -= 1
-                if not size or steps < 0:
-                    raise ValueError(f"the heap of texts at byte {start} has no end")
+                if not 0 < size <= end - place or steps < 0:
+                    raise ValueError(f"the heap of texts at byte {start} is damaged")
                 place += size
             start = data.find(b"GCOL\x01", start + 1)
 
@@ -286,6 +287,24 @@ def member(group, name):
             raise FileFormatError(f"{who} is missing")
         found = inner
     return found
+
+
+def dataset(group, name):
+    """Return a dataset of numbers that lies inside a group.
+
+    Raises:
+        FileFormatError: there is none, or something else.
+    """
+    import h5py
+
+    found = member(group, name)
+    try:
+        if isinstance(found, h5py.Dataset) and found.shape is not None:
+            if found.dtype.kind in "fiub":
+                return found
+    except _DAMAGE as error:
+        raise FileFormatError(f"dataset {found.name!r} is damaged: {error}") from None
+    raise FileFormatError(f"{name!r} in group {group.name!r} isn't an array of numbers")
 
 
 def has_member(group, name):

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 
 from gpunet.errors import FileFormatError, ShapeError
-from gpunet.saving.hdf5 import has_member, member, read_array, read_names, write_names
+from gpunet.saving.hdf5 import dataset, has_member, member, read_array, read_names, write_names
 from gpunet.tensor import Shape
 from gpunet.variables import allocate
 
@@ -92,16 +92,7 @@ def find_arrays(group):
         FileFormatError: a name without a dataset of numbers.
     """
     names = read_names(group, "weight_names")
-    return names, [_dataset(group, name) for name in names]
-
-
-def _dataset(group, name):
-    import h5py
-
-    found = member(group, name)
-    if not isinstance(found, h5py.Dataset) or found.shape is None or found.dtype.kind not in "fiub":
-        raise FileFormatError(f"{name!r} in group {group.name!r} isn't an array of numbers")
-    return found
+    return names, [dataset(group, name) for name in names]
 
 
 def check_total(datasets, max_bytes):
@@ -148,9 +139,9 @@ def read_weights(group, model, by_name=False, skip_mismatch=False, reshape=False
             if not (by_name and skip_mismatch):
                 raise
             warnings.warn(f"load_weights: skipped, {error}", stacklevel=4)
-    check_total([dataset for _, dataset in pairs], max_bytes)
+    check_total([d for _, d in pairs], max_bytes)
     # Everything is read and checked before anything is written.
-    values = [read_array(dataset) for _, dataset in pairs]
+    values = [read_array(d) for _, d in pairs]
     allocate([w for w, _ in pairs], fill=False)
     for (weight, _), value in zip(pairs, values, strict=True):
         weight.assign(value.reshape(tuple(weight.shape)))

@@ -140,6 +140,10 @@ class CallbackList:
         """
         return any(_has(c, hook) for c in self.callbacks for hook in _BATCH_HOOKS[mode])
 
+    def shows_progress(self):
+        """Return whether a callback shows the progress of fit, so that nothing else has to."""
+        return any(getattr(callback, "shows_progress", False) for callback in self.callbacks)
+
     def call(self, hook, *args):
         """Call a hook of each callback."""
         for callback in self.callbacks:

@@ -170,7 +170,8 @@ class Trainer(Compiled):
         if check is not None and hooks.callbacks:
             hooks.set_validation_data(check.arrays())
         hooks.append(history)
-        progress = Progress(verbose, "train", steps, epochs, self._objective.logs)
+        shown = 0 if hooks.shows_progress() else verbose
+        progress = Progress(shown, "train", steps, epochs, self._objective.logs)
         self.stop_training = False
         logs = {}
         hooks.call("on_train_begin", {})

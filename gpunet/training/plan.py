@@ -30,6 +30,7 @@ class Plan:
         structure: nest of a subclassed model's outputs, known after it ran.
         outputs: int, number of outputs; None for a subclassed model.
         weights: list of Variables that are trained.
+        tables: set of ids of those whose gradient may come as rows.
         regularized: list of Variables with a regularizer.
         keeps_state: bool, whether there are Variables that only layers write, such as averages.
         adds_losses: bool, whether `losses` gives any.
@@ -39,6 +40,8 @@ class Plan:
         layers = model._nested_layers()
         everything = list({id(w): w for layer in layers for w in layer._own_weights()}.values())
         self.weights = _trained(model, flags)
+        tables = [w for w in self.weights if w.ndim > 1 and w.constraint is None]
+        self.tables = frozenset(map(id, tables))
         allocate(self.weights + [w for w in everything if not w.trainable] + everything)
         self.regularized = [w for w in everything if w.regularizer is not None]
         self.keeps_state = not all(w.trainable for w in everything)

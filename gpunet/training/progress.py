@@ -9,7 +9,7 @@ from gpunet.training.callbacks import Callback
 __all__ = ["Progress", "result_line"]
 
 
-def result_line(steps, seconds, logs, per_step=True):
+def result_line(steps, seconds, logs, per_step=True, unit="step"):
     """Return the line that closes an epoch.
 
     Args:
@@ -17,10 +17,11 @@ def result_line(steps, seconds, logs, per_step=True):
         seconds: float, time they took.
         logs: dict name -> number.
         per_step: bool, say how long a batch took.
+        unit: str, what is counted.
     """
     parts = [f"{steps}/{steps}", _duration(seconds)]
     if per_step:
-        parts[-1] += f" {_step_time(seconds / max(steps, 1))}/step"
+        parts[-1] += f" {_step_time(seconds / max(steps, 1))}/{unit}"
     parts += [f"{name}: {_value(value)}" for name, value in logs.items()]
     return " - ".join(parts)
 
@@ -54,17 +55,18 @@ class Progress(Callback):
         steps: int, number of batches, or None.
         epochs: int, for the heading of each epoch.
         logs: function that returns the current means; called for the bar a few times a second.
+        unit: str, what is counted.
 
     Raises:
         ValueError: another verbosity.
     """
 
-    def __init__(self, verbose, mode, steps, epochs=1, logs=dict):
+    def __init__(self, verbose, mode, steps, epochs=1, logs=dict, unit="step"):
         if verbose not in (0, 1, 2, "auto"):
             raise ValueError(f"verbose: expected 0, 1, 2 or 'auto', got {verbose!r}")
         self.verbose = 1 if verbose == "auto" else int(verbose)
         self.mode, self.steps, self.epochs = mode, steps, epochs
-        self.read = logs
+        self.read, self.unit = logs, unit
         self.bar = None
 
     def begin(self, epoch=0):
@@ -79,7 +81,7 @@ class Progress(Callback):
             columns, rows = shutil.get_terminal_size()  # tqdm shows nothing at one of unknown size
             self.bar = tqdm(
                 total=self.steps,
-                unit="step",
+                unit=self.unit,
                 leave=False,
                 ncols=columns,
                 nrows=rows,
@@ -87,9 +89,9 @@ class Progress(Callback):
             )
             self.shown = self.start
 
-    def step(self):
-        """Count one batch; true for any verbosity, so keep it cheap."""
-        self.done += 1
+    def step(self, count=1):
+        """Count one batch, or its samples; true for any verbosity, so keep it cheap."""
+        self.done += count
         if self.bar is None:
             return
         now = time.perf_counter()
@@ -105,7 +107,8 @@ class Progress(Callback):
         self.close()
         if self.verbose:
             seconds = time.perf_counter() - self.start
-            print(result_line(self.done, seconds, logs, per_step=self.verbose == 1), flush=True)
+            line = result_line(self.done, seconds, logs, self.verbose == 1, self.unit)
+            print(line, flush=True)
 
     def close(self):
         """Take the bar away, if one is shown."""

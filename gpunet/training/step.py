@@ -29,7 +29,9 @@ def train_step(model, batch, interrupts):
             tape.stop()
         if plan.weights:
             xp = arrays.module_of(total.array)
-            grads = tape.pull({id(total): xp.ones((), total.array.dtype)}, plan.weights)
+            seeds = {id(total): xp.ones((), total.array.dtype)}
+            rows = plan.tables if model.optimizer.takes_rows else frozenset()
+            grads = tape.pull(seeds, plan.weights, rows=rows)
             interrupts.hold()
             model.optimizer.apply(plan.weights, grads)
     finally:

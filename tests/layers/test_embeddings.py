@@ -136,10 +136,9 @@ def test_training_as_in_keras(name):
     size = STORED["batch_size"]
     with np.load(KERAS / STORED["data"]) as data:
         x, y = data[described["x"]], data[described["y"]]
-    losses = [
-        model.train_on_batch(x[size * k : size * (k + 1)], y[size * k : size * (k + 1)])
-        for k in range(STORED["steps"])
-    ]
+    weights = case["class_weight"] and {int(k): v for k, v in case["class_weight"].items()}
+    batches = [slice(size * k, size * (k + 1)) for k in range(STORED["steps"])]
+    losses = [model.train_on_batch(x[b], y[b], class_weight=weights) for b in batches]
     np.testing.assert_allclose(losses, case["losses"], rtol=1e-4)
     for weight, want in zip(model.weights, case["final"], strict=True):
         values = weight.numpy().astype("float64")

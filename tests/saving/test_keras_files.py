@@ -23,8 +23,6 @@ FILES = {
     "bn_variants": "keras2",
     "nested_bn_deep": "keras2",
     "newopt_adam": "keras2",
-    "conv2d_variants": "keras2",
-    "seed_toy_resnet": "keras2",
     "seed_autoencoder_nested": "keras2",
     "fmt_k216_sequential_list": "formats",
     "k3_seed_mlp_functional": "keras3",

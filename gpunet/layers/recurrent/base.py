@@ -269,7 +269,7 @@ class RNN(Layer):
             self._carried.write(self, [t.array for t in flatten(states)])
         if not self.return_state:
             return y
-        return [*as_list(y), *states]
+        return [*as_list(y), *pack_states(self.cell.state_size, iter(flatten(states)))]
 
     def _initial_states(self, inputs, given):
         """Return the states for the start; None where a fused walk may start at zeros."""

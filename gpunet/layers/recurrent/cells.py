@@ -50,6 +50,21 @@ class DropoutCell(Layer):
     implementation = 2
     dropout = recurrent_dropout = 0.0
 
+    def _read(self, given):
+        """Keep constructor arguments as attributes: objects in place of names.
+
+        Args:
+            given: dict of the constructor's local variables.
+        """
+        for name, value in given.items():
+            read = _READERS.get(name.rpartition("_")[2])
+            if read is not None:
+                setattr(self, name, read(value))
+        kind = type(self).__name__
+        self.use_bias = bool(given["use_bias"])
+        self.dropout = fraction(kind, "dropout", given["dropout"])
+        self.recurrent_dropout = fraction(kind, "recurrent_dropout", given["recurrent_dropout"])
+
     def reset_dropout_mask(self):
         """Draw new masks for the inputs at the next step in training."""
         self.__dict__.setdefault("_kept", {}).pop("dropout", None)
@@ -93,21 +108,9 @@ class GatedCell(DropoutCell):
 
     op = None
 
-    def _take(self, given):
-        """Keep constructor arguments as attributes: objects in place of names.
-
-        Args:
-            given: dict of the constructor's local variables.
-        """
-        kind = type(self).__name__
-        self.units = positive_int(kind, "units", given["units"])
-        for name, value in given.items():
-            read = _READERS.get(name.rpartition("_")[2])
-            if read is not None and not name.startswith("_"):
-                setattr(self, name, read(value))
-        self.use_bias = bool(given["use_bias"])
-        self.dropout = fraction(kind, "dropout", given["dropout"])
-        self.recurrent_dropout = fraction(kind, "recurrent_dropout", given["recurrent_dropout"])
+    def _read(self, given):
+        super()._read(given)
+        self.units = positive_int(type(self).__name__, "units", given["units"])
         # As in Keras: gates see different parts of the states, so of the inputs too.
         self.implementation = 1 if self.recurrent_dropout else given.get("implementation") or 1
         self.state_size = self.output_size = self.units
@@ -284,7 +287,7 @@ class SimpleRNNCell(GatedCell):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self._take(locals())
+        self._read(locals())
 
     def call(self, inputs, states, training=None):
         (h,) = flatten(states)
@@ -339,7 +342,7 @@ class GRUCell(GatedCell):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self._take(locals())
+        self._read(locals())
         self.reset_after = bool(reset_after)
 
     def _bias_shape(self):
@@ -409,7 +412,7 @@ class LSTMCell(GatedCell):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self._take(locals())
+        self._read(locals())
         self.unit_forget_bias = bool(unit_forget_bias)
         self.state_size = [self.units, self.units]
 

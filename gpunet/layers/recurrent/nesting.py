@@ -113,11 +113,16 @@ def steps_mask(mask, time_major):
 
 
 def build_inside(layer, shape):
-    """Build a layer inside another one's `build`, its weights named as if they were that one's."""
-    before = {id(w) for w in layer._weights}
+    """Build a layer inside another one's `build`, its weights named as if they were that one's.
+
+    Args:
+        layer: Layer that isn't built.
+        shape: Shape of its input, or a nest of them.
+    """
+    before = {id(w) for w in layer.weights}
     layer._build_if_needed(placeholders(shape, layer.dtype))
     scope = scoped_name("")
-    for w in layer._weights:
+    for w in layer.weights:
         name = w.name.removeprefix(f"{scope}{layer.name}/")
         if id(w) not in before and name != w.name:
             w.name = scope + name

@@ -1,0 +1,142 @@
+"""What NumPy runs for the recurrent ops against the pairs written for being read."""
+
+import itertools
+
+import numpy as np
+import pytest
+from rnn_cases import CASES
+
+from gpunet import config, ops, threads
+from gpunet.autodiff import GradientTape
+from gpunet.ops import rnn, rnn_host, rnn_host_cells
+from gpunet.tensor import Tensor
+
+OPS = [(rnn.simple_rnn, 1, 1, False), (rnn.gru, 3, 1, False), (rnn.gru, 3, 1, True),
+       (rnn.lstm, 4, 2, False)]  # fmt: skip
+SCANS = {rnn.simple_rnn: rnn_host_cells.SimpleScan, rnn.gru: rnn_host_cells.GRUScan,
+         rnn.lstm: rnn_host_cells.LSTMScan}  # fmt: skip
+
+
+def inputs(rng, gates, count, after, shape=(5, 3, 4, 6), **given):
+    t, n, c, u = shape
+    normal = rng.standard_normal
+    bias = (0.3 * normal((2, gates * u) if after else gates * u)) if given.get("bias") else None
+    states = [normal((n, u)) if given.get("states") else None for _ in range(count)]
+    mask = rng.random((t, n)) < 0.6
+    mask[:, :1] = False
+    kept = [rng.random((gates, n, k)) < 0.7 for k in (c, u)]
+    weights = 0.5 * normal((c, gates * u)), 0.3 * normal((u, gates * u))
+    return (
+        normal((t, n, c)), *weights, bias, *states, mask if given.get("mask") else None,
+        *(kept if given.get("drop") else [None, None]),
+    )  # fmt: skip
+
+
+def same(got, wanted, tolerance=1e-10):
+    assert len(got) == len(wanted)
+    for a, b in zip(got, wanted, strict=True):
+        assert (a is None) == (b is None)
+        if b is not None:
+            assert a.shape == b.shape and a.dtype == b.dtype
+            np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+GRID = list(itertools.product([False, True], repeat=6))
+ACTIVATIONS = [("tanh", "sigmoid"), ("relu", "hard_sigmoid"), ("sigmoid", "linear"),
+               ("hard_sigmoid", "tanh"), ("linear", "relu")]  # fmt: skip
+
+
+@pytest.mark.parametrize("activation, gate", ACTIVATIONS)
+@pytest.mark.parametrize("op, gates, count, after", OPS)
+def test_every_combination(op, gates, count, after, activation, gate, rng):
+    (fusion,) = op.fusions
+    for sequences, reverse, zero_output, mask, states, drop in GRID:
+        args = inputs(rng, gates, count, after, mask=mask, states=states, drop=drop, bias=not drop)
+        options = dict(activation=activation, sequences=sequences, reverse=reverse,
+                       zero_output=zero_output, x_rate=0.3, h_rate=0.3)  # fmt: skip
+        if op is not rnn.simple_rnn:
+            options["recurrent_activation"] = gate
+        if op is rnn.gru:
+            options["reset_after"] = after
+        assert fusion.when(np, *args, **options)
+        y, saved = op.forward(np, *args, **options)
+        y2, saved2 = fusion.forward(np, *args, **options)
+        same(y2, y)
+        gy = [rng.standard_normal(part.shape) for part in y]
+        for parts in (gy, [None, *gy[1:]], [gy[0], *[None] * count]):
+            same(fusion.pull(np, saved2, tuple(parts), [True] * (7 + count)),
+                 op.pull(np, saved, tuple(parts), [True] * (7 + count)), 1e-8)  # fmt: skip
+
+
+@pytest.mark.parametrize("op, gates, count, after", OPS)
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 0, 2, 4), (3, 1, 4, 2), (2, 40, 3, 5)])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_sizes_and_types(op, gates, count, after, shape, dtype, rng):
+    args = inputs(rng, gates, count, after, shape, mask=True, states=True, bias=True)
+    args = [a if a is None or a.dtype == bool else a.astype(dtype) for a in args]
+    options = {"sequences": True, **({"reset_after": after} if op is rnn.gru else {})}
+    (fusion,) = op.fusions
+    y, saved = op.forward(np, *args, **options)
+    y2, saved2 = fusion.forward(np, *args, **options)
+    tolerance = {"float16": 2e-2, "float32": 1e-5, "float64": 1e-12}[dtype]
+    same(y2, y, tolerance)
+    gy = tuple([np.ones_like(part) for part in y])
+    needs = [True] * (7 + count)
+    same(fusion.pull(np, saved2, gy, needs), op.pull(np, saved, gy, needs), 5 * tolerance)
+
+
+@pytest.mark.parametrize("op, gates, count, after", OPS)
+def test_walks_in_parts(op, gates, count, after, rng):
+    args = inputs(rng, gates, count, after, (4, 37, 5, 6), mask=True, states=True, drop=True,
+                  bias=True)  # fmt: skip
+    x, kernel, recurrent, bias, *rest = args
+    states, arrays = rest[:count], (x, kernel, recurrent, bias, *rest[count:])
+    for sequences in (False, True):
+        options = dict(sequences=sequences, reverse=True, x_rate=0.2, h_rate=0.2)
+        if after:
+            options["reset_after"] = True
+        whole = SCANS[op](arrays, states, options)
+        parts = rnn_host.Parts(SCANS[op], arrays, states, options, 3)
+        y = whole.run()
+        same(parts.run(), y)
+        gy = [rng.standard_normal(p.shape) for p in y]
+        same(parts.pull(gy, [True] * 4), whole.pull(gy, [True] * 4))
+
+
+def test_large_products_are_spread(rng, monkeypatch):
+    monkeypatch.setattr(rnn_host, "_SPREAD", 1)
+    for rows, inner, columns in ((130, 7, 3), (3, 7, 200), (64, 64, 64), (1, 1, 1)):
+        a, b = rng.standard_normal((rows, inner)), rng.standard_normal((inner, columns))
+        out = np.empty((rows, columns))
+        rnn_host._product(a, b, out)
+        np.testing.assert_allclose(out, a @ b)
+
+
+def test_blas_gets_its_threads_back(rng):
+    before = threads.count()
+    with threads.one_blas_thread():
+        assert threads.count() == before
+    ops.lstm(*inputs(rng, 4, 2, False))
+    assert threads.count() == before
+
+
+@pytest.mark.parametrize("case", CASES, ids=[c.name for c in CASES])
+def test_through_the_tape(case):
+    """As layers run it, beside the plain pair."""
+    arrays = case.arrays("float64")
+    results = []
+    for fused in (False, True):
+        before = config.fused_enabled()
+        config.set_fused(fused)
+        try:
+            tensors = [Tensor(a) if isinstance(a, np.ndarray) else a for a in arrays]
+            sources = [tensors[i] for i in case.floats(arrays)]
+            with GradientTape() as tape:
+                tape.watch(sources)
+                y = case.op(*tensors, **case.options)
+                total = [ops.sum(ops.square(part)) for part in y]
+            results.append([*y, *tape.gradient(total, sources)])
+        finally:
+            config.set_fused(before)
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-9, atol=1e-10)
