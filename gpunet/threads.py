@@ -15,7 +15,7 @@ import threading
 
 import numpy as np
 
-__all__ = ["count", "one_blas_thread", "spread"]
+__all__ = ["count", "one_blas_thread", "spread", "spreading"]
 
 _OPENBLAS = ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}")
 _lock = threading.Lock()
@@ -55,6 +55,11 @@ def _openblas():
         except AttributeError:
             continue
     return None
+
+
+def spreading():
+    """Return whether BLAS is kept at one thread just now and there are several to use."""
+    return bool(_users) and count() > 1
 
 
 class _one_blas_thread:

@@ -1,6 +1,7 @@
 """Functions that aren't ops, called on symbolic tensors: the whole call becomes one node."""
 
 import functools
+import inspect
 
 from gpunet.context import learning_phase_scope, trace_scope, tracing, unique_name
 from gpunet.graph import SymbolicTensor
@@ -60,14 +61,15 @@ def on_graph(*nest):
 
 def expression(function):
     """Decorator: called on tensors of a graph, a function becomes a node of it."""
+    signature = inspect.signature(function)
 
     @functools.wraps(function)
     def run(*args, **kwargs):
         if on_graph(args, kwargs):
+            given = signature.bind(*args, **kwargs)
+            given.apply_defaults()
             name = unique_name(function.__name__.strip("_"))
-            return Expression(function, name=name)(*args, **kwargs)
+            return Expression(function, name=name)(*given.args)
         return function(*args, **kwargs)
 
     return run
-
-

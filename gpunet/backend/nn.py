@@ -2,9 +2,9 @@
 
 from gpunet import config, ops
 from gpunet.backend.creation import layout
+from gpunet.backend.expression import expression
 from gpunet.backend.sizes import int_shape, ndim, resolved, symbolic
 from gpunet.graph import SymbolicTensor
-from gpunet.backend.expression import expression
 from gpunet.tensor import convert_to_tensor
 
 __all__ = [
@@ -141,9 +141,7 @@ def conv2d_transpose(
     return _conv_transpose(x, kernel, output_shape, strides, padding, data_format, dilation_rate)
 
 
-def conv3d_transpose(
-    x, kernel, output_shape, strides=(1, 1, 1), padding="valid", data_format=None
-):
+def conv3d_transpose(x, kernel, output_shape, strides=(1, 1, 1), padding="valid", data_format=None):
     """Return the transposed convolution of volumes; see `conv2d_transpose`."""
     return _conv_transpose(x, kernel, output_shape, strides, padding, data_format, 1)
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from gpunet import arrays, ops
 from gpunet.autodiff import GradientTape
-from gpunet.backend.expression import Expression, expression
+from gpunet.backend.expression import Expression, expression, on_graph
 from gpunet.context import learning_phase, learning_phase_scope, unique_name
 from gpunet.errors import GraphError
 from gpunet.graph import Graph, SymbolicTensor
@@ -39,20 +39,14 @@ def in_train_phase(x, alt, training=None):
     """
     if training is not None and not isinstance(training, (bool, int, np.bool_, np.integer)):
         return switch(training, x, alt)
-    if training is None:
-        # In a graph the phase is that of each run, not that of now.
-        if not _may_build(x, alt):
-            training = learning_phase()
-        else:
-            x, alt = _value(x), _value(alt)
-            return x if x is alt else _by_phase(x, alt)
-    return _value(x if training else alt)
-
-
-def _may_build(*values):
-    from gpunet.backend.expression import on_graph
-
-    return on_graph([_value(v) if callable(v) else v for v in values])
+    if training is not None:
+        return _value(x if training else alt)
+    phase = learning_phase()
+    chosen, other = (_value(x), alt) if phase else (_value(alt), x)
+    if not on_graph(chosen, other):
+        return chosen
+    other = _value(other)
+    return _by_phase(chosen, other) if phase else _by_phase(other, chosen)
 
 
 def in_test_phase(x, alt, training=None):
@@ -207,14 +201,14 @@ def function(inputs, outputs, updates=None, name=None, **kwargs):
 
 
 def _ancestors(tensors):
-    """Return the set of all tensors that some tensors of a graph are made from, and themselves."""
-    found, waiting = set(), list(tensors)
+    """Return all tensors that some tensors of a graph are made from, and themselves, in order."""
+    found, waiting = {}, list(tensors)
     while waiting:
         t = waiting.pop()
         if t not in found:
-            found.add(t)
+            found[t] = None
             waiting += t.node.inputs
-    return found
+    return list(found)
 
 
 class _Gradient:
@@ -274,7 +268,7 @@ def gradients(loss, variables):
     _check(losses, "the loss", "K.gradients")
     listed = list(variables) if isinstance(variables, (list, tuple)) else [variables]
     made_from = _ancestors(losses)
-    roots = [t for t in _in_order(losses) if isinstance(t.node.layer, InputLayer)]
+    roots = [t for t in made_from if isinstance(t.node.layer, InputLayer)]
     found = []
     for v in listed:
         if not isinstance(v, Variable):
@@ -282,19 +276,8 @@ def gradients(loss, variables):
             if v not in made_from:
                 found.append(None)
                 continue
-        given = roots if isinstance(v, Variable) else [v, *[t for t in roots if t is not v]]
-        around = [t for t in given if t is not v]
+        around = [t for t in roots if t is not v]
+        given = around if isinstance(v, Variable) else [v, *around]
         layer = Expression(_Gradient(losses, v, around), name=unique_name("gradients"))
         found.append(layer(*given))
     return found
-
-
-def _in_order(tensors):
-    """Return the ancestors as a list, in an order that doesn't depend on hashes."""
-    found, waiting = {}, list(tensors)
-    while waiting:
-        t = waiting.pop()
-        if t not in found:
-            found[t] = None
-            waiting += t.node.inputs
-    return list(found)

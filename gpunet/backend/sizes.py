@@ -12,8 +12,8 @@ from gpunet.graph import SymbolicTensor
 from gpunet.ops import infer
 from gpunet.ops import reshape as _reshape
 from gpunet.ops.infer import reshaped
-from gpunet.tensor import Shape, convert_to_tensor, int_shape
 from gpunet.tensor import Operators as _Operators
+from gpunet.tensor import Shape, convert_to_tensor, int_shape
 
 __all__ = ["shape", "int_shape", "ndim", "dtype", "size", "reshape"]
 

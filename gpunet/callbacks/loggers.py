@@ -140,7 +140,7 @@ class CSVLogger(Callback):
         self.keys = self._columns() if self.append else None
         self.append_header = self.keys is None
         mode = "a" if self.append else "w"
-        self.csv_file = open(self.filename, mode, encoding="utf8", newline="")  # noqa: SIM115
+        self.csv_file = open(self.filename, mode, encoding="utf8", newline="")
 
     def _columns(self):
         """Return the names of the columns of the file that is there, None if there is none."""

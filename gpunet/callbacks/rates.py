@@ -1,7 +1,6 @@
 """Callbacks that change the learning rate."""
 
 import inspect
-import numbers
 import warnings
 
 import numpy as np
@@ -52,15 +51,13 @@ class LearningRateScheduler(Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         rate = _rate(self)
-        rate = self.schedule(epoch, rate) if _takes_two(self.schedule) else self.schedule(epoch)
-        try:
-            if isinstance(rate, bool) or not (isinstance(rate, numbers.Real) or np.ndim(rate) == 0):
-                raise TypeError
-            rate = float(rate) if not isinstance(rate, str) else None
-        except (TypeError, ValueError):
-            rate = None
+        given = self.schedule(epoch, rate) if _takes_two(self.schedule) else self.schedule(epoch)
+        rate = _as_float(given)
         if rate is None:
-            raise ValueError('The output of the "schedule" function should be float.')
+            raise ValueError(
+                'LearningRateScheduler: The output of the "schedule" function should be float, '
+                f"got {given!r}"
+            )
         self.model.optimizer.lr = rate
         if self.verbose > 0:
             print(
@@ -70,6 +67,16 @@ class LearningRateScheduler(Callback):
     def on_epoch_end(self, epoch, logs=None):
         if logs is not None:
             logs["lr"] = _rate(self)
+
+
+def _as_float(value):
+    """Return a number, or an array or tensor without axes, as a float; None for all else."""
+    if isinstance(value, (bool, str)) or np.ndim(value):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def _takes_two(schedule):

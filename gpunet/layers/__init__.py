@@ -10,18 +10,19 @@ from gpunet.layers.advanced_activations import (
 )
 from gpunet.layers.attention import AdditiveAttention, Attention, MultiHeadAttention
 from gpunet.layers.base import InputSpec, Layer
+from gpunet.layers.convlstm import ConvLSTM1D, ConvLSTM2D, ConvLSTM2DCell, ConvLSTM3D
 from gpunet.layers.convolution import (
     Conv1D,
-    Conv2D,
-    Conv3D,
     Conv1DTranspose,
+    Conv2D,
     Conv2DTranspose,
+    Conv3D,
     Conv3DTranspose,
     Convolution1D,
-    Convolution2D,
-    Convolution3D,
     Convolution1DTranspose,
+    Convolution2D,
     Convolution2DTranspose,
+    Convolution3D,
     Convolution3DTranspose,
     Deconvolution2D,
     Deconvolution3D,
@@ -112,6 +113,7 @@ from gpunet.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
+from gpunet.layers.preprocessing import CategoryEncoding, Discretization, Normalization
 from gpunet.layers.random_image import (
     RandomBrightness,
     RandomContrast,
@@ -141,14 +143,7 @@ from gpunet.layers.separable import (
     SeparableConvolution1D,
     SeparableConvolution2D,
 )
-from gpunet.layers.preprocessing import (
-    CategoryEncoding,
-    Discretization,
-    Normalization,
-    Rescaling,
-)
 from gpunet.layers.shaping import Flatten, Permute, RepeatVector, Reshape
-from gpunet.layers.convlstm import ConvLSTM1D, ConvLSTM2D, ConvLSTM2DCell, ConvLSTM3D
 from gpunet.layers.wrappers import Bidirectional, TimeDistributed, Wrapper
 
 __all__ = [
@@ -292,5 +287,4 @@ __all__ = [
     "RandomZoom",
     "RandomContrast",
     "RandomBrightness",
-    "Rescaling",
 ]

@@ -186,8 +186,7 @@ class Softmax(SameShape):
     def call(self, inputs, mask=None):
         inputs = self._float(inputs)
         if mask is not None:
-            # The largest number that can be added without becoming infinite.
-            low = -65504.0 if inputs.dtype == "float16" else -1e9
+            low = -3e4 if inputs.dtype == "float16" else -1e9  # a sum of it must stay finite
             if self.robust_masking:
                 inputs = ops.where(ops.cast(mask, "bool"), inputs, low)
             else:

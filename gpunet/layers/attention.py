@@ -32,7 +32,7 @@ def _both(mask, other):
 def _weights(scores, mask, axis=-1):
     """Return the softmax of scores; where a mask doesn't hold they get a large negative number."""
     if mask is not None:
-        low = -65504.0 if scores.dtype == "float16" else -1e9
+        low = -3e4 if scores.dtype == "float16" else -1e9  # a sum of it must stay finite
         off = ops.subtract(1.0, ops.cast(mask, scores.dtype.name))
         scores = ops.add(scores, ops.multiply(off, low))
     return ops.softmax(scores, axis=axis)

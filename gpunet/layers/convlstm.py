@@ -138,7 +138,9 @@ class ConvLSTMCell(DropoutCell, Spatial):
     def call(self, inputs, states, training=None):
         x = self._channels_last(inputs)
         states = [self._channels_last(s) for s in flatten(states)]
-        h, states = self._step(self._project(self.by_gate("dropout", x, training)), states, training)
+        h, states = self._step(
+            self._project(self.by_gate("dropout", x, training)), states, training
+        )
         return self._channels_back(h), [self._channels_back(s) for s in states]
 
     # -- all steps ------------------------------------------------------------------------
@@ -158,9 +160,7 @@ class ConvLSTMCell(DropoutCell, Spatial):
         if kept is not None:
             split = _unfolded(x, steps)
             scale = 1 / (1 - self.dropout)
-            seen = [
-                _folded(split * (ops.cast(k, x.dtype.name) * scale)) for k in ops.unstack(kept)
-            ]
+            seen = [_folded(split * (ops.cast(k, x.dtype.name) * scale)) for k in ops.unstack(kept)]
         z = _unfolded(self._project(seen), steps)
         if states is None:
             start = (*z.shape[1:-1], self.filters)

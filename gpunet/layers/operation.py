@@ -9,6 +9,7 @@ from gpunet.autodiff import Op
 from gpunet.context import tracing
 from gpunet.graph import SymbolicTensor
 from gpunet.layers.base import Layer
+from gpunet.tensor import convert_to_tensor
 
 __all__ = ["OpLayer"]
 
@@ -31,6 +32,8 @@ class OpLayer(Layer):
         self.options = options
 
     def call(self, *args):
+        if self.op.variadic:  # these take no numbers, which is what sizes of tensors are
+            args = [convert_to_tensor(a) for a in args]
         return self.op(*args, **self.options)
 
     def _trace(self, args, kwargs):

@@ -1,4 +1,4 @@
-"""Layers that prepare data: scaling, encoding of categories, bins."""
+"""Layers that prepare data: normalization by known statistics, encoding of categories, bins."""
 
 import numpy as np
 
@@ -10,37 +10,7 @@ from gpunet.layers.elementwise import SameShape
 from gpunet.registry import layers as registered
 from gpunet.tensor import Tensor
 
-__all__ = ["Rescaling", "Normalization", "CategoryEncoding", "Discretization"]
-
-
-@registered.register()
-class Rescaling(SameShape):
-    """Returns ``x * scale + offset``.
-
-    Args:
-        scale, offset: floats, or lists of floats that broadcast to the input.
-        **kwargs: see `Layer`.
-
-    Shapes:
-        any -> the same
-    """
-
-    has_shape_rule = True
-    built = True
-
-    def __init__(self, scale, offset=0.0, **kwargs):
-        super().__init__(**kwargs)
-        self.scale, self.offset = scale, offset
-
-    def call(self, inputs):
-        x = self._float(inputs)
-        return ops.add(ops.multiply(x, self._constant(self.scale, x)),
-                       self._constant(self.offset, x))  # fmt: skip
-
-    def _constant(self, value, like):
-        if isinstance(value, (int, float)):
-            return float(value)
-        return Tensor(arrays.module_of(like.array).asarray(np.asarray(value, self.dtype)))
+__all__ = ["Normalization", "CategoryEncoding", "Discretization"]
 
 
 class _Adapting(Layer):
@@ -122,7 +92,7 @@ class Normalization(SameShape, _Adapting):
             )
             self.count = self.add_weight("count", (), "int64", "zeros", trainable=False)
         else:
-            self._given = [
+            self._constants = [
                 (np.asarray(v, self.dtype) * np.ones(shape, self.dtype)).reshape(self._aligned)
                 for v in (self.mean, self.variance)
             ]
@@ -149,6 +119,13 @@ class Normalization(SameShape, _Adapting):
         self._mean = self._mean + apart * count / total
         self._count = total
 
+    def reset_state(self):
+        """Forget what `adapt` learned."""
+        if self.mean is None and self.built:
+            self.adapt_mean.assign(0.0)
+            self.adapt_variance.assign(1.0)
+            self.count.assign(0)
+
     def _finish(self):
         self.adapt_mean.assign(self._mean)
         self.adapt_variance.assign(self._square / max(self._count, 1))
@@ -162,7 +139,7 @@ class Normalization(SameShape, _Adapting):
             )
         else:
             xp = arrays.module_of(x.array)
-            mean, variance = (Tensor(xp.asarray(v)) for v in self._given)
+            mean, variance = (Tensor(xp.asarray(v)) for v in self._constants)
         deviation = ops.maximum(ops.sqrt(variance), config.epsilon())
         if self.invert:
             return ops.add(mean, ops.multiply(x, deviation))
@@ -297,6 +274,10 @@ class Discretization(_Adapting):
 
     def _finish(self):
         self._learned = _compressed(self._summary, 1 / self.num_bins)[0, :-1].tolist()
+
+    def reset_state(self):
+        """Forget what `adapt` learned."""
+        self._learned = None
 
     @property
     def boundaries(self):

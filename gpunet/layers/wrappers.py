@@ -6,7 +6,7 @@ from gpunet.errors import ShapeError
 from gpunet.graph import SymbolicTensor
 from gpunet.layers.base import InputSpec, Layer
 from gpunet.layers.masks import mask_of
-from gpunet.layers.recurrent.nesting import build_inside, split_arguments
+from gpunet.layers.recurrent.nesting import build_inside, first_shape, split_arguments
 from gpunet.nest import flatten, map_nest
 from gpunet.registry import layers as registered
 from gpunet.tensor import Shape
@@ -89,9 +89,7 @@ class TimeDistributed(Wrapper):
 
     def _one_step(self, inputs):
         """Return symbolic inputs of one step."""
-        return map_nest(
-            lambda t: SymbolicTensor((t.shape[0], *t.shape[2:]), t.dtype), inputs
-        )
+        return map_nest(lambda t: SymbolicTensor((t.shape[0], *t.shape[2:]), t.dtype), inputs)
 
     def build(self, input_shape=None):
         if not self.layer.built:
@@ -279,9 +277,10 @@ class Bidirectional(Wrapper):
     # -- shapes ---------------------------------------------------------------------------
 
     def _check_inputs(self, inputs):
-        inputs, states, constants = split_arguments(inputs, None, None, self._num_constants)
+        inputs, states, _ = split_arguments(inputs, None, None, self._num_constants)
         for direction, own in zip(self._directions, self._halves(states)):
-            direction._check_inputs([inputs, *(own or []), *(constants or [])])
+            direction._check_inputs(inputs)
+            direction._check_states(own)
 
     def _halves(self, states):
         """Return the initial states of both directions."""
@@ -295,8 +294,7 @@ class Bidirectional(Wrapper):
         return states[:half], states[half:]
 
     def build(self, input_shape):
-        nest = input_shape[0] if isinstance(input_shape, list) else input_shape
-        inputs = SymbolicTensor(nest, self.dtype)
+        inputs = SymbolicTensor(first_shape(input_shape), self.dtype)
         for direction in self._directions:
             direction._build_if_needed(inputs)
         self.built = True

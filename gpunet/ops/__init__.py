@@ -3,6 +3,7 @@
 
 from gpunet.ops import (
     convolution,
+    ctc,
     elementwise,
     image,
     index,
@@ -21,9 +22,10 @@ from gpunet.ops import (
     rnn,
     shape,
 )
-from gpunet.ops import rnn_host_cells as _rnn_host_cells  # noqa: F401
 from gpunet.ops import operators as _operators  # noqa: F401
+from gpunet.ops import rnn_host_cells as _rnn_host_cells  # noqa: F401
 from gpunet.ops.convolution import *
+from gpunet.ops.ctc import *
 from gpunet.ops.elementwise import *
 from gpunet.ops.image import *
 from gpunet.ops.index import *
@@ -46,6 +48,7 @@ __all__ = [
     "random",
     "dropout",
     *convolution.__all__,
+    *ctc.__all__,
     *elementwise.__all__,
     *image.__all__,
     *index.__all__,

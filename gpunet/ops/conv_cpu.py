@@ -139,7 +139,7 @@ class _Windows:
             and self.dtype == x.dtype
         )
 
-    def _find(self, box, buffers):
+    def find(self, box, buffers):
         """Return (array, byte offset, _Place) of the input under the windows of a box."""
         place = self._places.get(box[1:])
         if place is None:
@@ -170,7 +170,7 @@ class _Windows:
             rows = self.x[_index(box)]
             if rows.flags.c_contiguous:
                 return rows.reshape(n, self.row)
-        array, offset, place = self._find(box, buffers)
+        array, offset, place = self.find(box, buffers)
         images, channels = place.strides
         if self.as_columns:
             shape = (*self.w.kernel, self.depth, *counts)
@@ -184,7 +184,7 @@ class _Windows:
 
     def shifted(self, box, buffers):
         """Yield for each cell of the windows its position and the input there, (*box, C)."""
-        array, offset, place = self._find(box, buffers)
+        array, offset, place = self.find(box, buffers)
         shape = (*[b - a for a, b in box], self.depth)
         images, channels = place.strides
         view = (images, *place.steps, channels)
@@ -336,10 +336,13 @@ def forward(x, kernel, bias, w, groups, relu=False):
     y = np.empty((len(x), *w.out, kernel.shape[-1]), x.dtype)
     outputs = []
     for channels, filters in _grouped(kernel.shape, groups):
-        windows, own = _Windows(x, w, channels, _times(kernel.shape, groups)), kernel[..., filters]
-        depthwise = _is_depthwise(kernel.shape, groups)
-        rule = _Depthwise(windows, own) if depthwise else _Dense(windows, own, own.shape[-1])
-        outputs.append(_Outputs(rule, y[..., filters], None if bias is None else bias[filters], relu))
+        own = kernel[..., filters]
+        if _is_depthwise(kernel.shape, groups):
+            rule = _Depthwise(_Windows(x, w, channels, _times(kernel.shape, groups)), own)
+        else:
+            rule = _Dense(_Windows(x, w, channels), own, own.shape[-1])
+        part = None if bias is None else bias[filters]
+        outputs.append(_Outputs(rule, y[..., filters], part, relu))
     _compute(outputs)
     return y
 
@@ -484,10 +487,10 @@ def kernel_gradient(x, gy, w, groups, bias=False):
     most = min(TASKS, max(1, room))
     jobs = []
     for channels, filters in _grouped(shape, groups):
-        windows = _Windows(x, w, channels, _times(shape, groups))
-        count = filters.stop - filters.start
-        depthwise = _is_depthwise(shape, groups)
-        rule = _Depthwise(windows, None) if depthwise else _Dense(windows, None, count)
+        if _is_depthwise(shape, groups):
+            rule = _Depthwise(_Windows(x, w, channels, _times(shape, groups)), None)
+        else:
+            rule = _Dense(_Windows(x, w, channels), None, filters.stop - filters.start)
         boxes = _boxes(rule, gy.shape[:-1])
         edges = [len(boxes) * i // most for i in range(most + 1)]
         own = gy[..., filters]

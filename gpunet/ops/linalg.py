@@ -4,6 +4,7 @@ from gpunet.autodiff import differentiable
 from gpunet.errors import ShapeError
 from gpunet.ops import infer
 from gpunet.ops.infer import axis_of
+from gpunet.ops.products import product
 
 __all__ = ["matmul", "dense", "dot", "batch_dot", "tensordot"]
 
@@ -33,7 +34,7 @@ def matmul(xp, x, y, /):
     Returns:
         Tensor (..., n, m), without the axis that a vector lacks.
     """
-    return xp.matmul(x, y), (x, y)
+    return product(xp, x, y), (x, y)
 
 
 @matmul.backward
@@ -49,8 +50,8 @@ def matmul_backward(xp, saved, gy, needs):
         shape = (*shape, 1)
     if x_vector or y_vector:
         gy = gy.reshape(shape)
-    gx = xp.matmul(gy, _flipped(xp, y)) if needs[0] else None
-    gy_y = xp.matmul(_flipped(xp, x), gy) if needs[1] else None
+    gx = product(xp, gy, _flipped(xp, y)) if needs[0] else None
+    gy_y = product(xp, _flipped(xp, x), gy) if needs[1] else None
     if y_vector and needs[1]:
         gy_y = gy_y.reshape(tuple(gy_y.shape)[:-1])
     return gx, gy_y
@@ -69,7 +70,7 @@ def dense(xp, x, kernel, bias=None, /):
         Tensor (..., units).
     """
     rows = x if x.ndim == 2 else x.reshape((_size(x.shape[:-1]), int(x.shape[-1])))
-    y = xp.matmul(rows, kernel)
+    y = product(xp, rows, kernel)
     if bias is not None:
         y += bias  # y is new here, so adding in place is safe
     if x.ndim != 2:
@@ -84,11 +85,11 @@ def dense_backward(xp, saved, gy, needs):
         gy = gy.reshape((rows.shape[0], kernel.shape[1]))
     gx = gkernel = gbias = None
     if needs[0]:
-        gx = xp.matmul(gy, kernel.T)
+        gx = product(xp, gy, kernel.T)
         if len(shape) != 2:
             gx = gx.reshape(tuple(shape))
     if needs[1]:
-        gkernel = xp.matmul(rows.T, gy)
+        gkernel = product(xp, rows.T, gy)
     if len(needs) > 2 and needs[2]:
         gbias = gy.sum(axis=0)
     return gx, gkernel, gbias

@@ -204,8 +204,11 @@ class Scan:
             return
         spare = self.spare_keep[first:last]
         np.multiply(self.h_keep[first:last], h, out=spare)
-        np.matmul(self.r[first * u : last * u].reshape((last - first, u, u)), spare,
-                  out=out.reshape((last - first, u, self.batch)))
+        np.matmul(
+            self.r[first * u : last * u].reshape((last - first, u, u)),
+            spare,
+            out=out.reshape((last - first, u, self.batch)),
+        )
 
     def times_back(self, gz, out, first, last):
         """Write the gradient of the state that was multiplied."""

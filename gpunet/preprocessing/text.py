@@ -33,7 +33,7 @@ def text_to_word_sequence(text, filters=_FILTERS, lower=True, split=" "):
         raise TypeError(f"text_to_word_sequence: expected text as a str, got {text!r}")
     if lower:
         text = text.lower()
-    text = text.translate(str.maketrans({char: split for char in filters}))
+    text = text.translate(str.maketrans(dict.fromkeys(filters, split)))
     return [word for word in text.split(split) if word]
 
 

@@ -1,6 +1,9 @@
-"""One batch: forward, backward, update.  Nothing in here reads a value on the host."""
+"""One batch: forward, backward, update.  Nothing in here reads a value on the host.
 
-from gpunet import arrays
+BLAS is kept at one thread meanwhile; ops spread what is large (see `gpunet.threads`).
+"""
+
+from gpunet import arrays, threads
 from gpunet.autodiff import Tape, no_tape
 from gpunet.context import learning_phase_scope
 from gpunet.layers.base import loss_scope
@@ -16,7 +19,11 @@ def train_step(model, batch, interrupts):
         batch: `Batch`.
         interrupts: `Interrupts`, entered by the caller.
     """
-    objective, plan = model._objective, model._plan
+    with threads.one_blas_thread():
+        _train_step(model._objective, model._plan, model.optimizer, batch, interrupts)
+
+
+def _train_step(objective, plan, optimizer, batch, interrupts):
     if plan.keeps_state:  # layers write it as they run
         interrupts.hold()
     try:
@@ -30,10 +37,10 @@ def train_step(model, batch, interrupts):
         if plan.weights:
             xp = arrays.module_of(total.array)
             seeds = {id(total): xp.ones((), total.array.dtype)}
-            rows = plan.tables if model.optimizer.takes_rows else frozenset()
+            rows = plan.tables if optimizer.takes_rows else frozenset()
             grads = tape.pull(seeds, plan.weights, rows=rows)
             interrupts.hold()
-            model.optimizer.apply(plan.weights, grads)
+            optimizer.apply(plan.weights, grads)
     finally:
         interrupts.release()
     objective.track(total, parts, batch.size)
@@ -43,7 +50,7 @@ def train_step(model, batch, interrupts):
 def test_step(model, batch):
     """Update losses and metrics with one batch, weights stay."""
     objective, plan = model._objective, model._plan
-    with no_tape(), learning_phase_scope(0), loss_scope() as scope:
+    with threads.one_blas_thread(), no_tape(), learning_phase_scope(0), loss_scope() as scope:
         y_pred, total, parts = _losses(objective, plan, batch, scope, False)
         objective.track(total, parts, batch.size)
         objective.update(batch.y, y_pred, batch.weight)
@@ -51,7 +58,7 @@ def test_step(model, batch):
 
 def predict_step(model, batch):
     """Return the flat list of outputs for one batch."""
-    with no_tape(), learning_phase_scope(0), loss_scope():
+    with threads.one_blas_thread(), no_tape(), learning_phase_scope(0), loss_scope():
         return model._plan.predict(batch.x, False)
 
 

@@ -1,4 +1,4 @@
-"""The stored calls of real Keras's layers, as pytest parameters; fixtures/README.md has the layout."""
+"""The stored calls of Keras's layers, as pytest parameters; fixtures/README.md has the layout."""
 
 import json
 from pathlib import Path
@@ -41,8 +41,11 @@ def _label(case):
         return case["config"]["name"]
     options = [f"{k}={v}" for k, v in case["config"].items()]
     phase = [] if case["training"] is None else [f"training={case['training']}"]
-    masks = ["".join("x" if m is None else "m" for m in case["masks"])] if "masks" in case else []
+    given = case.get("masks")
+    masks = ["".join("x" if m is None else "m" for m in given)] if given else []
     keys = case["inputs"] if isinstance(case["inputs"], list) else [case["inputs"]]
+    keys = [k if isinstance(k, str) else "x".join(map(str, k[1])) for k in keys]
+    options += [f"{k}={v}" for k, v in case.get("call", {}).items()]
     return "-".join([case["class"], *keys, *options, *phase, *masks]).replace(" ", "")
 
 

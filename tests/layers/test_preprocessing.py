@@ -34,7 +34,7 @@ def test_adapt_as_keras(case):
     layer.adapt(data)
     close(layer(data), array(case["y"]), 1e-4)
     if case["class"] == "Normalization":
-        assert [w.name for w in layer.weights] == case["weight_names"]
+        assert [w.name for w in layer.weights] == [f"layer/{n}" for n in case["weight_names"]]
         for w, place in zip(layer.get_weights(), case["weights"], strict=True):
             close(w, array(place), 1e-5)
     again = type(layer).from_config(json.loads(json.dumps(layer.get_config())))
@@ -54,6 +54,8 @@ def test_adapt_takes_batches():
     np.testing.assert_allclose(parts.get_weights()[0], data[:30].mean(0), rtol=1e-5)
     y = whole(data).numpy()
     np.testing.assert_allclose([y.mean(), y.std()], [0, 1], atol=1e-5)
+    whole.reset_state()
+    np.testing.assert_array_equal(whole(data), layers.Normalization()(data))
     single = layers.Normalization(axis=None)
     single.adapt(data[:, 0])
     assert single.get_weights()[0] == pytest.approx(data[:, 0].mean(), rel=1e-5)

@@ -249,7 +249,9 @@ def test_types(dtype, x):
         y = layer(x.astype(dtype))
         assert y.dtype == dtype
         assert {str(w.dtype) for w in layer.weights} == {dtype}
-    assert layers.TimeDistributed(layers.Embedding(9, 2))(np.ones((2, 3, 4), int)).dtype == "float32"
+    assert (
+        layers.TimeDistributed(layers.Embedding(9, 2))(np.ones((2, 3, 4), int)).dtype == "float32"
+    )
 
 
 def test_wrapper_of_ones_own(x):

@@ -52,8 +52,8 @@ def test_every_combination(op, gates, count, after, activation, gate, rng):
     (fusion,) = op.fusions
     for sequences, reverse, zero_output, mask, states, drop in GRID:
         args = inputs(rng, gates, count, after, mask=mask, states=states, drop=drop, bias=not drop)
-        options = dict(activation=activation, sequences=sequences, reverse=reverse,
-                       zero_output=zero_output, x_rate=0.3, h_rate=0.3)  # fmt: skip
+        options = {"activation": activation, "sequences": sequences, "reverse": reverse,
+                   "zero_output": zero_output, "x_rate": 0.3, "h_rate": 0.3}  # fmt: skip
         if op is not rnn.simple_rnn:
             options["recurrent_activation"] = gate
         if op is rnn.gru:
@@ -92,7 +92,7 @@ def test_walks_in_parts(op, gates, count, after, rng):
     x, kernel, recurrent, bias, *rest = args
     states, arrays = rest[:count], (x, kernel, recurrent, bias, *rest[count:])
     for sequences in (False, True):
-        options = dict(sequences=sequences, reverse=True, x_rate=0.2, h_rate=0.2)
+        options = {"sequences": sequences, "reverse": True, "x_rate": 0.2, "h_rate": 0.2}
         if after:
             options["reset_after"] = True
         whole = SCANS[op](arrays, states, options)

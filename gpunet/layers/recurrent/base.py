@@ -10,7 +10,6 @@ from gpunet.graph import SymbolicTensor
 from gpunet.layers.base import InputSpec, Layer, placeholders
 from gpunet.layers.recurrent.nesting import (
     as_list,
-    build_inside,
     first_shape,
     flat_sizes,
     pack_states,
@@ -156,8 +155,10 @@ class RNN(Layer):
         return Shape((shape[self._batch_axis], *shape[2:]))
 
     def _build_cell(self, nest):
-        steps = self._step_shape(nest) if isinstance(nest, Shape) else map_shapes(
-            self._step_shape, nest
+        steps = (
+            self._step_shape(nest)
+            if isinstance(nest, Shape)
+            else map_shapes(self._step_shape, nest)
         )
         self._cell_weights(steps)
         if any(not layer.built for layer in self.cell._nested_layers()):
@@ -309,8 +310,10 @@ class RNN(Layer):
             return fused(inputs, states, mask, training, **options)
         if states is None:
             first = flatten(inputs)[0]
-            start = first if self.time_major else SymbolicTensor(
-                (first.shape[1], first.shape[0]), first.dtype
+            start = (
+                first
+                if self.time_major
+                else SymbolicTensor((first.shape[1], first.shape[0]), first.dtype)
             )
             states = self.get_initial_state(start)
         return scan(self._step(training, constants), inputs, states, mask, **options)
@@ -377,9 +380,7 @@ class _Carried:
         for i, (state, value) in enumerate(zip(self.variables, values)):
             shape = tuple(getattr(value, "shape", ()))
             if shape != tuple(state.shape):
-                raise ShapeError(
-                    f"{who}: state {i} is of shape {tuple(state.shape)}, got {shape}"
-                )
+                raise ShapeError(f"{who}: state {i} is of shape {tuple(state.shape)}, got {shape}")
         for state, value in zip(self.variables, values):
             state.assign(value)
 

@@ -11,6 +11,7 @@ from gpunet.layers.base import InputSpec, Layer
 from gpunet.layers.recurrent.nesting import zero_states
 from gpunet.nest import flatten
 from gpunet.ops import random, rnn
+from gpunet.ops.rnn_steps import ACTIVATIONS
 from gpunet.registry import layers as registered
 
 __all__ = ["AbstractRNNCell", "DropoutCell", "GRUCell", "GatedCell", "LSTMCell", "SimpleRNNCell"]
@@ -133,9 +134,7 @@ class GatedCell(DropoutCell):
         )
         self.bias = None
         if self.use_bias:
-            self.bias = self.add_weight(
-                "bias", self._bias_shape(), initializer=self._bias_start()
-            )
+            self.bias = self.add_weight("bias", self._bias_shape(), initializer=self._bias_start())
         self.input_spec = InputSpec(ndim=2, axes={-1: features})
         self.built = True
 
@@ -231,7 +230,7 @@ _READERS = {
     "regularizer": regularizers.get,
     "constraint": constraints.get,
 }
-_FUSED = {getattr(activations, name): name for name in rnn.ACTIVATIONS}
+_FUSED = {getattr(activations, name): name for name in ACTIVATIONS}
 
 
 def make_cell(cell, given):

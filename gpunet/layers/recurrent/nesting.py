@@ -78,7 +78,7 @@ def split_arguments(inputs, initial_state, constants, count):
         count: int, how many constants a list ends with.
     """
     if isinstance(inputs, list) and any(_is_tensor(t) for t in flatten(inputs)):
-        if count and constants is None:
+        if len(inputs) > count > 0 and constants is None:
             inputs, constants = inputs[:-count], inputs[-count:]
         if len(inputs) > 1 and initial_state is None:
             initial_state = inputs[1:]
@@ -120,7 +120,9 @@ def build_inside(layer, shape):
         shape: Shape of its input, or a nest of them.
     """
     before = {id(w) for w in layer.weights}
-    layer._build_if_needed(placeholders(shape, layer.dtype))
+    inputs = placeholders(shape, layer.dtype)
+    layer._check_inputs(inputs)
+    layer._build_if_needed(inputs)
     scope = scoped_name("")
     for w in layer.weights:
         name = w.name.removeprefix(f"{scope}{layer.name}/")

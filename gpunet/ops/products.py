@@ -1,0 +1,51 @@
+"""Matrix products on the CPU: large ones in parts on several threads.
+
+BLAS's own threads wait for each other by spinning, so a product takes a hundred times as long
+when another process wants the core; training steps therefore keep BLAS at one thread
+(`threads.one_blas_thread`) and large products are spread here.
+"""
+
+import numpy as np
+
+from gpunet import threads
+
+__all__ = ["product"]
+
+# Multiplications from which several threads pay.
+_SPREAD = 2**23
+
+
+def product(xp, a, b, out=None):
+    """Return ``a @ b``.
+
+    Args:
+        xp: array module, or `autodiff.taped`.
+        a: array (m, k); other ranks are left to ``xp.matmul``.
+        b: array (k, n).
+        out: array (m, n) to write to, or None.
+    """
+    if xp is not np:
+        return xp.matmul(a, b) if out is None else xp.matmul(a, b, out=out)
+    if a.ndim != 2 or b.ndim != 2:
+        return np.matmul(a, b, out=out)
+    (m, k), n = a.shape, b.shape[1]
+    if m * n * k < _SPREAD or not threads.spreading():
+        return np.matmul(a, b, out=out)
+    if out is None:
+        out = np.empty((m, n), np.result_type(a, b))
+    across = n > m
+    step = -(-max(m, n) // (4 * threads.count()))  # small parts even out
+    step = -(-step // 16) * 16  # whole vectors
+
+    def start():
+        def work(i):
+            part = slice(i * step, (i + 1) * step)
+            if across:
+                np.matmul(a, b[:, part], out=out[:, part])
+            else:
+                np.matmul(a[part], b, out=out[part])
+
+        return work
+
+    threads.spread(-(-max(m, n) // step), start)
+    return out
