@@ -3,7 +3,7 @@
 from gpunet import config, ops
 from gpunet.backend.creation import layout
 from gpunet.backend.expression import expression
-from gpunet.backend.sizes import int_shape, ndim, resolved, symbolic
+from gpunet.backend.sizes import int_shape, ndim, resolved, size, symbolic
 from gpunet.graph import SymbolicTensor
 from gpunet.tensor import convert_to_tensor
 
@@ -289,11 +289,9 @@ def bias_add(x, bias, data_format=None):
             f"Unexpected bias dimensions {len(shape)}, expect to be 1 or {rank - 1} dimensions"
         )
     if layout(data_format) == "channels_first" and rank > 2:
+        # As Keras has it: the elements of a larger bias are taken in order, not transposed.
         middle = shape[:-1] if len(shape) > 1 else (1,) * (rank - 2)
-        if len(shape) > 1:
-            bias = ops.transpose(bias, perm=(len(shape) - 1, *range(len(shape) - 1)))
-        shape = (shape[-1], *middle)
-        bias = ops.reshape(bias, shape=shape)
+        bias = ops.reshape(bias, shape=(shape[-1], *middle))
     return ops.add(x, bias)
 
 
@@ -302,6 +300,9 @@ def bias_add(x, bias, data_format=None):
 
 def normalize_batch_in_training(x, gamma, beta, reduction_axes, epsilon=0.001):
     """Return (normalized ``x``, mean, variance), the statistics being those of the batch.
+
+    As in Keras, the variance of images over all axes but the channels is an estimate: the sum of
+    squares is divided by one less than their number.
 
     Args:
         x: tensor.
@@ -314,6 +315,9 @@ def normalize_batch_in_training(x, gamma, beta, reduction_axes, epsilon=0.001):
     kept = tuple([1 if i in axes else n for i, n in enumerate(int_shape(x))])
     parts = [None if p is None else ops.reshape(p, shape=kept) for p in (gamma, beta)]
     y, mean, variance = ops.normalize(x, *parts, axes=axes, epsilon=epsilon)
+    if ndim(x) == 4 and sorted(axes) in ([0, 1, 2], [0, 2, 3]):
+        count = ops.cast(size(x), dtype=y.dtype) / ops.cast(size(mean), dtype=y.dtype)
+        variance = variance * (count / (count - 1))
     return y, ops.squeeze(mean, axis=axes), ops.squeeze(variance, axis=axes)
 
 

@@ -9,7 +9,7 @@ import operator
 
 from gpunet.backend.expression import expression
 from gpunet.graph import SymbolicTensor
-from gpunet.ops import infer
+from gpunet.ops import getitem, infer
 from gpunet.ops import reshape as _reshape
 from gpunet.ops.infer import reshaped
 from gpunet.tensor import Operators as _Operators
@@ -132,6 +132,40 @@ def shape(x):
 
 def _tensor(x):
     return x if hasattr(x, "shape") and hasattr(x, "dtype") else convert_to_tensor(x)
+
+
+# -- slices between sizes -----------------------------------------------------------------
+
+
+def _bounds(k):
+    return (k.start, k.stop, k.step)
+
+
+def _getitem(x, key):
+    """Return ``x[key]``; bounds of its slices may be sizes."""
+    parts = key if isinstance(key, tuple) else (key,)
+    if any(isinstance(k, slice) and symbolic(*_bounds(k)) for k in parts):
+        return _cut(x, [_bounds(k) if isinstance(k, slice) else k for k in parts])
+    return getitem(x, key)
+
+
+@expression
+def _cut(x, parts):
+    """Return a part of a tensor, a slice being given as (start, stop, step)."""
+    if not symbolic(*parts):
+        return getitem(x, tuple([slice(*k) if isinstance(k, tuple) else k for k in parts]))
+    shape, key, axis = list(x.shape), [], 0
+    used = [k for k in parts if k is not None and k is not Ellipsis]
+    for k in parts:
+        unknown = isinstance(k, tuple) and symbolic(*k)
+        if unknown:
+            shape[axis] = None
+        key.append(slice(None) if unknown else slice(*k) if isinstance(k, tuple) else k)
+        axis += len(shape) - len(used) if k is Ellipsis else k is not None
+    return getitem(SymbolicTensor(shape, x.dtype), tuple(key))
+
+
+SymbolicTensor.__getitem__ = _getitem
 
 
 def ndim(x):

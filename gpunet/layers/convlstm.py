@@ -4,8 +4,8 @@ from gpunet import arrays, ops
 from gpunet.errors import ShapeError
 from gpunet.layers.arguments import positive_int
 from gpunet.layers.base import InputSpec
-from gpunet.layers.recurrent.cells import DropoutCell, ForgetBias
 from gpunet.layers.recurrent.nesting import first_shape
+from gpunet.layers.recurrent.parts import DropoutCell, ForgetBias
 from gpunet.layers.recurrent.ready import OwnCell
 from gpunet.layers.recurrent.scan import scan
 from gpunet.layers.spatial import Spatial, axis_ints, with_defaults
@@ -106,6 +106,16 @@ class ConvLSTMCell(DropoutCell, Spatial):
         sizes = window(sizes, self.kernel_size, self.strides, self.padding, self.dilation_rate).out
         return Shape(self._join(batch, sizes, self.filters))
 
+    def input_conv(self, x, w, b=None, padding="valid"):
+        """Return the convolution of one step's inputs with some gates' kernel."""
+        x = self._channels_last(x)
+        y = ops.conv(x, w, b, strides=self.strides, padding=padding, dilation=self.dilation_rate)
+        return self._channels_back(y)
+
+    def recurrent_conv(self, x, w):
+        """Return the convolution of a state with some gates' recurrent kernel."""
+        return self._channels_back(ops.conv(self._channels_last(x), w, padding="same"))
+
     # -- one step, channels last -----------------------------------------------------------
 
     def _gates(self, seen, kernel, bias=None, **options):
@@ -200,8 +210,8 @@ class ConvLSTM(OwnCell):
         use_bias, kernel_initializer, recurrent_initializer, bias_initializer, unit_forget_bias,
             kernel_regularizer, recurrent_regularizer, bias_regularizer, activity_regularizer,
             kernel_constraint, recurrent_constraint, bias_constraint, return_sequences,
-            go_backwards, stateful, dropout, recurrent_dropout: see `LSTM`.
-        **kwargs: ``return_state``; see `Layer`.
+            return_state, go_backwards, stateful, dropout, recurrent_dropout: see `LSTM`.
+        **kwargs: see `Layer`.
 
     Shapes:
         (batch, time, *size, channels) -> (batch, *new size, filters), or (batch, time, ...)
@@ -246,6 +256,7 @@ class ConvLSTM(OwnCell):
         recurrent_constraint=None,
         bias_constraint=None,
         return_sequences=False,
+        return_state=False,
         go_backwards=False,
         stateful=False,
         dropout=0.0,

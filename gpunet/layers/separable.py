@@ -1,4 +1,4 @@
-"""Convolutions that treat channels apart: depthwise, and depthwise followed by a mix of channels."""
+"""Convolutions that treat channels apart: depthwise ones, and those that mix channels after it."""
 
 from gpunet import constraints, initializers, ops, regularizers
 from gpunet.layers.arguments import positive_int

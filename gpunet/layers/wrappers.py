@@ -6,7 +6,12 @@ from gpunet.errors import ShapeError
 from gpunet.graph import SymbolicTensor
 from gpunet.layers.base import InputSpec, Layer
 from gpunet.layers.masks import mask_of
-from gpunet.layers.recurrent.nesting import build_inside, first_shape, split_arguments
+from gpunet.layers.recurrent.nesting import (
+    build_inside,
+    first_shape,
+    nested_config,
+    split_arguments,
+)
 from gpunet.nest import flatten, map_nest
 from gpunet.registry import layers as registered
 from gpunet.tensor import Shape
@@ -39,7 +44,7 @@ class Wrapper(Layer):
         self.built = True
 
     def get_config(self):
-        return {**self._base_config(), "layer": registry.layers.serialize(self.layer)}
+        return {**self._base_config(), "layer": nested_config(self.layer)}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
@@ -238,7 +243,7 @@ class Bidirectional(Wrapper):
         if backward_layer is None:
             self.backward_layer = _copy(layer, go_backwards=not layer.go_backwards)
         else:
-            self._backward_config = registry.layers.serialize(backward_layer)
+            self._backward_config = nested_config(backward_layer)
             self.backward_layer = backward_layer
         self.forward_layer._name = "forward_" + self.forward_layer.name
         self.backward_layer._name = "backward_" + self.backward_layer.name

@@ -15,189 +15,24 @@ import math
 import numpy as np
 
 from gpunet import threads
+from gpunet.ops.conv_windows import Buffers, Windows, box_index, split
 from gpunet.ops.window import Window
 
 __all__ = ["forward", "input_gradient", "kernel_gradient", "cut_off"]
 
-BLOCK_BYTES = 2**20  # of a block's windows and outputs: about a core's L2 cache
+BLOCK_BYTES = 2**20  # of a block's windows and outputs: a usual L2 cache; twice that is no faster
 FEWEST = 256  # windows in a block, so that a product is worth packing the kernel for it
 TASKS = 8  # blocks at least, and sums of a kernel's gradient at most, for any number of threads
-SHORT = 24  # numbers copied at once below which windows become columns
+LEAST = 64  # filters in a share of a large kernel
+CUT = 2**16  # numbers cut off at once
 ALONE = 2**21  # multiplications that one thread does sooner than it wakes another
-
-
-def split(sizes, most):
-    """Cut a box into boxes of consecutive elements, fixed by the arguments alone.
-
-    Args:
-        sizes: tuple of ints.
-        most: int, number of elements wanted at most.
-
-    Returns:
-        List of boxes in order, each a tuple of pairs (start, stop).
-    """
-    axis, inner = len(sizes) - 1, 1
-    while axis > 0 and inner * sizes[axis] <= most:
-        inner *= sizes[axis]
-        axis -= 1
-    n = sizes[axis]
-    parts = -(-n // max(1, most // max(inner, 1)))
-    edges = [n * i // parts for i in range(parts + 1)] if n else [0]
-    whole = tuple([(0, m) for m in sizes[axis + 1 :]])
-    before = itertools.product(*[[(i, i + 1) for i in range(m)] for m in sizes[:axis]])
-    return [(*b, middle, *whole) for b in before for middle in zip(edges, edges[1:])]
-
-
-def _index(box):
-    return tuple([slice(a, b) for a, b in box])
-
-
-def _computed(dtype):
-    """Products of float16 are summed in float32: faster on a CPU, and more exact."""
-    return np.dtype("float32") if dtype == np.float16 else dtype
-
-
-class _Buffers:
-    """Scratch arrays of one thread; those of one name share memory."""
-
-    def __init__(self):
-        self.flat = {}
-        # Where zeros lie already in the scratch array of inputs with a border, in how many images.
-        self.border, self.images = None, 0
-
-    def get(self, name, shape, dtype):
-        n = math.prod(shape)
-        flat = self.flat.get(name)
-        if flat is None or flat.size < n or flat.dtype != dtype:
-            flat = self.flat[name] = np.empty(n, dtype)
-            self.border = None
-        return flat[:n].reshape(shape)
-
-
-class _Place:
-    """Where the windows of a box lie: the same for all boxes that differ in their images alone.
-
-    Attributes:
-        offset: int, bytes from an image's start to the first window, None where windows reach
-            over the border and a copy is needed.
-        shape: shape of that copy without the images' axis.
-        source, target: index of its part inside the input, and of that part in the copy.
-        steps, hops: strides in bytes from window to window and from cell to cell.
-        strides: strides in bytes of images and of channels.
-    """
-
-    __slots__ = ("offset", "shape", "source", "target", "steps", "hops", "strides")
-
-    def __init__(self, windows, box):
-        w, x = windows.w, windows.x
-        spans = [
-            (a * s - before, (b - 1) * s + (k - 1) * d + 1 - before)
-            for (a, b), s, k, d, (before, _) in zip(box, w.strides, w.kernel, w.dilation, w.pads)
-        ]
-        inside = all(a >= 0 and b <= n for (a, b), n in zip(spans, w.size))
-        strides = x.strides
-        self.offset = None
-        if inside and windows.times == 1:
-            first = (*[a for a, _ in spans], windows.channels.start)
-            self.offset = sum([i * stride for i, stride in zip(first, strides[1:])])
-        else:
-            kept = [(max(a, 0), max(a, 0, min(b, n))) for (a, b), n in zip(spans, w.size)]
-            self.source = (*_index(kept), windows.channels)
-            self.target = tuple([slice(i - a, j - a) for (i, j), (a, _) in zip(kept, spans)])
-            self.shape = (*[b - a for a, b in spans], windows.depth)
-            sizes = [math.prod(self.shape[i:]) for i in range(len(self.shape) + 1)]
-            strides = [x.itemsize * size for size in sizes]
-        self.steps = [stride * s for stride, s in zip(strides[1:-1], w.strides)]
-        self.hops = [stride * d for stride, d in zip(strides[1:-1], w.dilation)]
-        self.strides = strides[0], strides[-1]
-
-
-class _Windows:
-    """Reads the windows over some channels of an array (N, *size, C), block by block.
-
-    Args:
-        x: contiguous array.
-        w: Window; pads may be negative.
-        channels: slice.
-        times: int, how often each channel is repeated.
-    """
-
-    def __init__(self, x, w, channels, times=1):
-        self.x, self.w, self.channels, self.times = x, w, channels, times
-        self.depth = (channels.stop - channels.start) * times
-        self.row = math.prod(w.kernel) * self.depth  # numbers in a window
-        self.dtype = _computed(x.dtype)
-        run = self.depth * (w.kernel[-1] if w.dilation[-1] == 1 else 1)
-        self.as_columns = run < SHORT and self.row > self.depth
-        self._places = {}
-        ones = (1,) * w.rank
-        # Windows of one cell, one at each place, are the input itself.
-        self._plain = (
-            (w.kernel, w.strides, w.out) == (ones, ones, w.size)
-            and not w.padding_needed
-            and self.depth == x.shape[-1]
-            and self.dtype == x.dtype
-        )
-
-    def find(self, box, buffers):
-        """Return (array, byte offset, _Place) of the input under the windows of a box."""
-        place = self._places.get(box[1:])
-        if place is None:
-            place = self._places[box[1:]] = _Place(self, box[1:])
-        if place.offset is not None:
-            return self.x, place.offset + box[0][0] * place.strides[0], place
-        images = box[0][1] - box[0][0]
-        copy = buffers.get("input", (images, *place.shape), self.x.dtype)
-        if buffers.border != (place.shape, place.target) or images > buffers.images:
-            buffers.border, buffers.images = (place.shape, place.target), images
-            for i, (s, n) in enumerate(zip(place.target, place.shape)):
-                before = (slice(None),) * (i + 1)
-                copy[(*before, slice(0, s.start))] = 0
-                copy[(*before, slice(s.stop, n))] = 0
-        source = self.x[(slice(*box[0]), *place.source)]
-        target = copy[(slice(None), *place.target)]
-        if self.times > 1:
-            target = target.reshape((*source.shape, self.times))
-            source = source[..., None]
-        target[...] = source
-        return copy, 0, place
-
-    def gather(self, box, buffers):
-        """Return the windows of a box as a matrix (windows, cells * channels)."""
-        counts = [b - a for a, b in box]
-        n = math.prod(counts)
-        if self._plain:
-            rows = self.x[_index(box)]
-            if rows.flags.c_contiguous:
-                return rows.reshape(n, self.row)
-        array, offset, place = self.find(box, buffers)
-        images, channels = place.strides
-        if self.as_columns:
-            shape = (*self.w.kernel, self.depth, *counts)
-            view = (*place.hops, channels, images, *place.steps)
-        else:
-            shape = (*counts, *self.w.kernel, self.depth)
-            view = (images, *place.steps, *place.hops, channels)
-        matrix = buffers.get("windows", shape, self.dtype)
-        matrix[...] = np.ndarray(shape, array.dtype, array, offset, view)
-        return matrix.reshape(self.row, n).T if self.as_columns else matrix.reshape(n, self.row)
-
-    def shifted(self, box, buffers):
-        """Yield for each cell of the windows its position and the input there, (*box, C)."""
-        array, offset, place = self.find(box, buffers)
-        shape = (*[b - a for a, b in box], self.depth)
-        images, channels = place.strides
-        view = (images, *place.steps, channels)
-        for cell in self.w.cells():
-            moved = offset + sum([c * hop for c, hop in zip(cell, place.hops)])
-            yield cell, np.ndarray(shape, array.dtype, array, moved, view)
 
 
 class _Dense:
     """Products of windows and a matrix.
 
     Args:
-        windows: _Windows.
+        windows: Windows.
         kernel: array (*kernel, channels, filters); None for gradients.
         filters: int.
     """
@@ -223,7 +58,7 @@ class _Depthwise:
     """Sums over the cells of a kernel, each channel on its own.
 
     Args:
-        windows: _Windows; each channel is repeated for each of its filters.
+        windows: Windows; each channel is repeated for each of its filters.
         kernel: array (*kernel, 1, filters); None for gradients.
         fold: int, how many neighbouring outputs are added up into one.
     """
@@ -287,7 +122,7 @@ class _Outputs:
         self.zeros = np.zeros(side * filters, dtype)
 
     def compute(self, box, buffers):
-        target = self.target[_index(box)]
+        target = self.target[box_index(box)]
         dtype = self.rule.windows.dtype
         direct = target.flags.c_contiguous and target.dtype == dtype
         shape = (math.prod(target.shape[:-1]), target.shape[-1])
@@ -308,7 +143,7 @@ def _compute(outputs):
     work = sum([math.prod(o.target.shape[:-1]) * o.rule.work for o in outputs])
 
     def start():
-        buffers = _Buffers()
+        buffers = Buffers()
 
         def do(i):
             tasks[i][0].compute(tasks[i][1], buffers)
@@ -338,9 +173,9 @@ def forward(x, kernel, bias, w, groups, relu=False):
     for channels, filters in _grouped(kernel.shape, groups):
         own = kernel[..., filters]
         if _is_depthwise(kernel.shape, groups):
-            rule = _Depthwise(_Windows(x, w, channels, _times(kernel.shape, groups)), own)
+            rule = _Depthwise(Windows(x, w, channels, _times(kernel.shape, groups)), own)
         else:
-            rule = _Dense(_Windows(x, w, channels), own, own.shape[-1])
+            rule = _Dense(Windows(x, w, channels), own, own.shape[-1])
         part = None if bias is None else bias[filters]
         outputs.append(_Outputs(rule, y[..., filters], part, relu))
     _compute(outputs)
@@ -374,9 +209,7 @@ def _phases(w):
         where no cell reaches these elements.
     """
     axes = []
-    for n, k, s, d, (before, _), out in zip(
-        w.size, w.kernel, w.strides, w.dilation, w.pads, w.out
-    ):
+    for n, k, s, d, (before, _), out in zip(w.size, w.kernel, w.strides, w.dilation, w.pads, w.out):
         step, hop = s // math.gcd(d, s), d // math.gcd(d, s)
         found = []
         for r in range(min(s, n)):
@@ -420,7 +253,7 @@ def input_gradient(gy, kernel, bias, w, groups, relu=False):
             continue
         for channels, filters in _grouped(kernel.shape, groups):
             own = kernel[(*cells, slice(None), filters)]
-            windows = _Windows(gy, window, filters)
+            windows = Windows(gy, window, filters)
             if depthwise:
                 rule = _Depthwise(windows, own, _times(kernel.shape, groups))
             else:
@@ -450,7 +283,7 @@ class _Sums:
     def compute(self, buffers):
         dtype = self.kernel.dtype
         for number, box in enumerate(self.boxes):
-            gy = self.gy[_index(box)]
+            gy = self.gy[box_index(box)]
             shape = (math.prod(gy.shape[:-1]), gy.shape[-1])
             if not gy.flags.c_contiguous or gy.dtype != dtype:
                 copy = buffers.get("gy", gy.shape, dtype)
@@ -481,38 +314,58 @@ def kernel_gradient(x, gy, w, groups, bias=False):
     """
     x, gy = np.ascontiguousarray(x), np.ascontiguousarray(gy)
     shape = (*w.kernel, x.shape[-1] // groups, gy.shape[-1])
-    gk = np.empty(shape, x.dtype)
-    gb = np.empty(shape[-1], x.dtype) if bias else None
-    room = (x.nbytes + gy.nbytes + 2 * gk.nbytes) // (4 * max(gk.nbytes, 1))
-    most = min(TASKS, max(1, room))
     jobs = []
     for channels, filters in _grouped(shape, groups):
-        if _is_depthwise(shape, groups):
-            rule = _Depthwise(_Windows(x, w, channels, _times(shape, groups)), None)
-        else:
-            rule = _Dense(_Windows(x, w, channels), None, filters.stop - filters.start)
-        boxes = _boxes(rule, gy.shape[:-1])
-        edges = [len(boxes) * i // most for i in range(most + 1)]
-        own = gy[..., filters]
-        sums = [_Sums(rule, own, boxes[a:b], bias) for a, b in zip(edges, edges[1:]) if a < b]
-        jobs.append((filters, sums or [_Sums(rule, own, [], bias)]))
+        jobs += _summing(x, gy, w, shape, groups, channels, filters, bias)
     _add_up([s for _, sums in jobs for s in sums])
+    gk = None if len(jobs) == 1 else np.empty(shape, x.dtype)
+    gb = np.empty(shape[-1], x.dtype) if bias else None
     for filters, (first, *others) in jobs:
         for other in others:
             first.kernel += other.kernel
             if bias:
                 first.bias += other.bias
-        gk[..., filters] = first.kernel.reshape(gk[..., filters].shape)
+        if gk is None:
+            gk = first.kernel.reshape(shape).astype(x.dtype, copy=False)
+        else:
+            gk[..., filters] = first.kernel.reshape(gk[..., filters].shape)
         if bias:
             gb[filters] = first.bias
     return gk, gb
+
+
+def _summing(x, gy, w, shape, groups, channels, filters, bias):
+    """Return pairs (filters, list of _Sums) for one group: the work for a kernel's gradient.
+
+    A small kernel has several sums, each over some of the blocks.  A large one, of which copies
+    would take much memory, has its filters shared out instead.
+    """
+    size = math.prod(shape) * x.itemsize
+    room = (x.nbytes + gy.nbytes + 2 * size) // (4 * max(size, 1))
+    most = min(TASKS, max(1, room))
+    count = filters.stop - filters.start
+    depthwise = _is_depthwise(shape, groups)
+    pieces = 1 if depthwise else max(1, min(TASKS // (2 * most), count // LEAST))
+    found = []
+    for i in range(pieces):
+        own = slice(filters.start + count * i // pieces, filters.start + count * (i + 1) // pieces)
+        if depthwise:
+            rule = _Depthwise(Windows(x, w, channels, _times(shape, groups)), None)
+        else:
+            rule = _Dense(Windows(x, w, channels), None, own.stop - own.start)
+        boxes = _boxes(rule, gy.shape[:-1])
+        edges = [len(boxes) * j // most for j in range(most + 1)]
+        part = gy[..., own]
+        sums = [_Sums(rule, part, boxes[a:b], bias) for a, b in zip(edges, edges[1:]) if a < b]
+        found.append((own, sums or [_Sums(rule, part, [], bias)]))
+    return found
 
 
 def _add_up(sums):
     work = sum([math.prod(s.gy.shape[:-1]) * s.rule.work for s in sums]) // len(sums)
 
     def start():
-        buffers = _Buffers()
+        buffers = Buffers()
         return lambda i: sums[i].compute(buffers)
 
     threads.spread(len(sums), start, 1 if work < ALONE else None)
@@ -524,8 +377,8 @@ def cut_off(gy, y):
     if not (gy.flags.c_contiguous and y.flags.c_contiguous):
         return np.multiply(gy, y > 0, out=gx)
     flat = [a.reshape(-1) for a in (gx, gy, y)]
-    boxes = split((gx.size,), BLOCK_BYTES // 16)
-    zeros = np.zeros(BLOCK_BYTES // 16, y.dtype)
+    boxes = split((gx.size,), CUT)
+    zeros = np.zeros(CUT, y.dtype)
 
     def start():
         def do(i):

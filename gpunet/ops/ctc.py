@@ -4,6 +4,8 @@ A path gives each step a class or the blank, the last class; it stands for the l
 left when repeats are merged and blanks dropped.
 """
 
+import math
+
 import numpy as np
 
 from gpunet.autodiff import differentiable
@@ -198,20 +200,26 @@ def ctc_beams(logits, input_length, beam_width=100, top_paths=1, merge_repeated=
 def _search(logp, width):
     """Return (labels, log-probability) of the best beams of one sample, the best first."""
     blank = logp.shape[1] - 1
-    beams = {(): (0.0, -np.inf)}  # labels -> log-probability of ending in a blank, in a label
-    for row in logp:
+    beams = {(): (0.0, -math.inf)}  # labels -> log-probability of ending in a blank, in a label
+    for row in logp.tolist():
         found = {}
 
         def add(prefix, by_blank, by_label, found=found):
-            b, s = found.get(prefix, (-np.inf, -np.inf))
-            found[prefix] = (np.logaddexp(b, by_blank), np.logaddexp(s, by_label))
+            b, s = found.get(prefix, (-math.inf, -math.inf))
+            found[prefix] = (_either(b, by_blank), _either(s, by_label))
 
         for prefix, (b, s) in beams.items():
-            both = np.logaddexp(b, s)
-            repeated = s + row[prefix[-1]] if prefix else -np.inf
+            both = _either(b, s)
+            repeated = s + row[prefix[-1]] if prefix else -math.inf
             add(prefix, both + row[blank], repeated)
             for c in range(blank):
-                add((*prefix, c), -np.inf, row[c] + (b if prefix[-1:] == (c,) else both))
-        ranked = sorted(found.items(), key=lambda item: -np.logaddexp(*item[1]))
+                add((*prefix, c), -math.inf, row[c] + (b if prefix[-1:] == (c,) else both))
+        ranked = sorted(found.items(), key=lambda item: -_either(*item[1]))
         beams = dict(ranked[:width])
-    return [(prefix, np.logaddexp(b, s)) for prefix, (b, s) in beams.items()]
+    return [(prefix, _either(b, s)) for prefix, (b, s) in beams.items()]
+
+
+def _either(a, b):
+    """Return the log-probability of two things that exclude each other."""
+    top, low = (a, b) if a > b else (b, a)
+    return top if low == -math.inf else top + math.log1p(math.exp(low - top))

@@ -8,6 +8,8 @@ inputs come as one matrix product each.
 """
 
 import contextlib
+import math
+import threading
 
 import numpy as np
 
@@ -90,8 +92,51 @@ def _one_product(a, b, out):
 
 
 def _transposed(a):
-    """Return a contiguous array with the last two axes swapped."""
-    return np.ascontiguousarray(np.swapaxes(a, -1, -2))
+    """Return a new array with the last two axes swapped."""
+    return np.array(np.swapaxes(a, -1, -2), order="C")
+
+
+class _Rooms:
+    """Large arrays that are used again: new memory costs a page fault for each 4 KB of it.
+
+    Args:
+        least: int, bytes from which on an array is kept.
+        most: int, bytes that are kept in all.
+    """
+
+    def __init__(self, least=2**18, most=2**28):
+        self.least, self.most = least, most
+        self._lock = threading.Lock()
+        self._kept = {}  # bytes -> list of flat arrays
+        self._total = 0
+
+    def take(self, shape, dtype):
+        """Return (array of undefined contents, what to give back or None)."""
+        size = math.prod(shape) * dtype.itemsize
+        if size < self.least:
+            return np.empty(shape, dtype), None
+        with self._lock:
+            found = self._kept.get(size)
+            room = found.pop() if found else None
+            if room is not None:
+                self._total -= size
+        if room is None:
+            room = np.empty(size, np.uint8)
+        return room.view(dtype).reshape(shape), room
+
+    def give(self, rooms):
+        """Take arrays back."""
+        with self._lock:
+            for room in rooms:
+                if self._total + room.nbytes > self.most:
+                    self._kept.clear()  # those of a model that is gone, perhaps
+                    self._total = 0
+                if room.nbytes <= self.most:
+                    self._kept.setdefault(room.nbytes, []).append(room)
+                    self._total += room.nbytes
+
+
+_rooms = _Rooms()
 
 
 class Scan:
@@ -109,6 +154,7 @@ class Scan:
     gates = states = 1
 
     def __init__(self, arrays, states, options, alone=True):
+        self.rooms = []
         self.multiply = _product if alone else _one_product
         x, self.kernel, self.recurrent, self.bias, mask, x_keep, h_keep = arrays
         self.options = options
@@ -133,7 +179,14 @@ class Scan:
         self.allocate(states)
 
     def _empty(self, *shape):
-        return np.empty(shape, self.dtype)
+        """Return an array for work inside; results are others."""
+        array, room = _rooms.take(shape, self.dtype)
+        if room is not None:
+            self.rooms.append(room)
+        return array
+
+    def __del__(self):
+        _rooms.give(self.rooms)
 
     def _keep(self, keep, rate):
         return None if keep is None else keep.astype(self.dtype) * (1 / (1 - rate))
@@ -232,7 +285,6 @@ class Scan:
                 if self.off is not None:
                     for s in all_states:
                         np.copyto(s[t + 1], s[t], where=self.off[t])
-        self.z = None  # only the walk needs it
         if self.sequences:
             h = self.h[1:] if self.seen is None else self.h[1:] * self.seen
             y = _transposed(h)
@@ -258,11 +310,13 @@ class Scan:
             if self.seen is not None:
                 gy = gy * (self.seen if self.sequences else self.seen[-1])
             if self.sequences:
-                gy = np.ascontiguousarray(gy)
+                room = self._empty(*gy.shape)
+                room[...] = gy
+                gy = room
             else:
                 grads[0] += gy
                 gy = None
-        self.gz = self._empty(self.gates * self.units, self.steps, self.batch)
+        self.gz = self.z  # which only the forward walk needs
         self.start_back()
         with self._blas():
             self._walk_back(gy, grads)
@@ -304,7 +358,7 @@ class Scan:
                 gw = np.empty_like(self.w)
                 self.multiply(self._x_of(0).T, self._flat().T, gw)
             if needs[0]:
-                gx = self._empty(*self.shape)
+                gx = np.empty(self.shape, self.dtype)
                 self.multiply(self._flat().T, self.kernel.T, gx.reshape((-1, self.features)))
         else:
             u = self.units
@@ -332,7 +386,7 @@ class Scan:
 
     def _recurrent_gradient(self):
         u, rows = self.units, self.steps * self.batch
-        result = self._empty(u, self.gates * u)
+        result = np.empty((u, self.gates * u), self.dtype)
         for first, last, left, gz in self.lefts():
             left = np.ascontiguousarray(left.transpose(1, 0, 2))  # (U, T, N)
             if self.h_keep is None:

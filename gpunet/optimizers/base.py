@@ -139,11 +139,12 @@ class Optimizer(Hypers, State):
 
         Args:
             xp: array module.
-            rate: float64 array without axes, the learning rate of this step.
-            step: float64 array without axes, the number of this step, counted from 1.
+            rate: float64 scalar, the learning rate of this step: an array without axes on a
+                device, a Python float on the CPU.
+            step: likewise, the number of this step, counted from 1.
 
         Returns:
-            Tuple of float64 arrays without axes and Python floats.
+            Tuple of such scalars.
         """
         raise NotImplementedError(f"{type(self).__name__} must define coefficients()")
 
@@ -245,7 +246,8 @@ class Optimizer(Hypers, State):
         rate = self._hyper["learning_rate"]
         if isinstance(rate, LearningRateSchedule):
             with no_tape():
-                rate = xp.asarray(value_of(rate(Tensor(step)))).astype("float64")
+                rate = rate(Tensor(xp.asarray(step)))
+                rate = xp.asarray(value_of(rate)).astype("float64")
         else:
             rate = self.hyper(xp, "learning_rate")
         return rate / (1 + self.hyper(xp, "decay") * step) if self._has_decay else rate

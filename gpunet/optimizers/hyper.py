@@ -41,12 +41,14 @@ class Hypers:
     """The part of `Optimizer` that holds hyperparameters."""
 
     def hyper(self, xp, name):
-        """Return a hyperparameter as a float64 array without axes, for `coefficients`."""
+        """Return a hyperparameter as a float64 scalar, for `coefficients`; see `exact`."""
         return self.exact(xp, self._hyper[name])
 
     def exact(self, xp, scalar):
-        """Return the value of a Variable without axes as float64."""
+        """Return the value of a Variable without axes as float64: a Python float on the CPU."""
         value = scalar.array
+        if xp is np and type(value) is np.ndarray:
+            return float(value)  # an operation on an array of one element takes ten times as long
         if not arrays.only_numpy and arrays.module_of(value) is not xp:
             value = xp.asarray(arrays.to_host(value))  # made for another device than the weights
         return value.astype(np.float64)

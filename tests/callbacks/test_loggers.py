@@ -13,7 +13,7 @@ from gpunet.callbacks import BaseLogger, Callback, CSVLogger, ProgbarLogger, Rem
 
 
 def test_base_logger_leaves_the_models_logs_alone(make_model, data):
-    options = dict(batch_size=4, epochs=2, shuffle=False, verbose=0)
+    options = {"batch_size": 4, "epochs": 2, "shuffle": False, "verbose": 0}
     first, second = make_model(["acc"]), make_model(["acc"])
     second.set_weights(first.get_weights())
     want = first.fit(*data, **options).history

@@ -10,7 +10,7 @@ from gpunet import layers
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "ops"))
 
-from conv_cases import bilinear, conv, local_conv, nearest  # noqa: E402
+from conv_cases import bilinear, conv, local_conv, nearest
 
 
 def convolution(activation=None, **options):

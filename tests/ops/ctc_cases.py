@@ -21,7 +21,9 @@ def loss_of_all_paths(logits, labels, input_length, label_length):
         blank = x.shape[-1] - 1
         wanted = tuple(row[:count].tolist())
         paths = itertools.product(range(blank + 1), repeat=int(steps))
-        found = [sum(logp[t, c] for t, c in enumerate(p)) for p in paths if merged(p, blank) == wanted]
+        found = [
+            sum(logp[t, c] for t, c in enumerate(p)) for p in paths if merged(p, blank) == wanted
+        ]
         losses.append(-sp.logsumexp(found) if found else np.inf)
     return np.array(losses, logits.dtype)
 

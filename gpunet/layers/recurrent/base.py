@@ -12,6 +12,7 @@ from gpunet.layers.recurrent.nesting import (
     as_list,
     first_shape,
     flat_sizes,
+    nested_config,
     pack_states,
     split_arguments,
     state_shapes,
@@ -340,7 +341,7 @@ class RNN(Layer):
         config = self._base_config() | self._flags()
         if self._num_constants:
             config["num_constants"] = self._num_constants
-        config["cell"] = registry.layers.serialize(self.cell)
+        config["cell"] = nested_config(self.cell)
         return config
 
     def _flags(self):

@@ -1,104 +1,17 @@
 """The cells of `SimpleRNN`, `GRU` and `LSTM`: one step each, and all steps by a fused op."""
 
-import inspect
-
-import numpy as np
-
-from gpunet import activations, constraints, initializers, ops, regularizers
+from gpunet import activations, ops
 from gpunet.errors import ShapeError
-from gpunet.layers.arguments import fraction, positive_int
-from gpunet.layers.base import InputSpec, Layer
+from gpunet.layers.arguments import positive_int
+from gpunet.layers.base import InputSpec
 from gpunet.layers.recurrent.nesting import zero_states
+from gpunet.layers.recurrent.parts import DropoutCell, ForgetBias
 from gpunet.nest import flatten
-from gpunet.ops import random, rnn
+from gpunet.ops import rnn
 from gpunet.ops.rnn_steps import ACTIVATIONS
 from gpunet.registry import layers as registered
 
-__all__ = ["AbstractRNNCell", "DropoutCell", "GRUCell", "GatedCell", "LSTMCell", "SimpleRNNCell"]
-
-
-class AbstractRNNCell(Layer):
-    """Base for cells of one's own: ``call``, ``state_size`` and ``output_size`` are to be written.
-
-    Args:
-        **kwargs: see `Layer`.
-    """
-
-    def call(self, inputs, states):
-        """Return the output and the new states of one step."""
-        raise NotImplementedError(f"{self._who}: a cell must define call(inputs, states)")
-
-    @property
-    def state_size(self):
-        """Sizes of the states: int, `Shape`, or a nest of them."""
-        raise NotImplementedError(f"{self._who}: a cell must define state_size")
-
-    @property
-    def output_size(self):
-        """Size of the output: int or `Shape`."""
-        raise NotImplementedError(f"{self._who}: a cell must define output_size")
-
-    def get_initial_state(self, inputs=None, batch_size=None, dtype=None):
-        """Return states of zeros."""
-        batch = batch_size if inputs is None else inputs.shape[0]
-        return zero_states(self.state_size, batch, dtype or self.dtype)
-
-
-class DropoutCell(Layer):
-    """Base of cells that drop the same inputs and states at all steps of a sequence."""
-
-    gates = 1
-    implementation = 2
-    dropout = recurrent_dropout = 0.0
-
-    def _read(self, given):
-        """Keep constructor arguments as attributes: objects in place of names.
-
-        Args:
-            given: dict of the constructor's local variables.
-        """
-        for name, value in given.items():
-            read = _READERS.get(name.rpartition("_")[2])
-            if read is not None:
-                setattr(self, name, read(value))
-        kind = type(self).__name__
-        self.use_bias = bool(given["use_bias"])
-        self.dropout = fraction(kind, "dropout", given["dropout"])
-        self.recurrent_dropout = fraction(kind, "recurrent_dropout", given["recurrent_dropout"])
-
-    def reset_dropout_mask(self):
-        """Draw new masks for the inputs at the next step in training."""
-        self.__dict__.setdefault("_kept", {}).pop("dropout", None)
-
-    def reset_recurrent_dropout_mask(self):
-        """Draw new masks for the states at the next step in training."""
-        self.__dict__.setdefault("_kept", {}).pop("recurrent_dropout", None)
-
-    def kept(self, what, shape, training):
-        """Return which elements stay: boolean tensor (gates or 1, *shape), None for all.
-
-        Args:
-            what: ``'dropout'`` or ``'recurrent_dropout'``, the rate's name.
-            shape: tuple, shape of the input or the state of one step.
-            training: bool.
-        """
-        rate = getattr(self, what)
-        if not training or not rate:
-            return None
-        shape = (self.gates if self.implementation == 1 else 1, *shape)
-        masks = self.__dict__.setdefault("_kept", {})
-        if what not in masks or tuple(masks[what].shape) != shape:
-            key = random.default().draw(int(np.prod(shape, dtype=np.int64)))
-            masks[what] = random.bernoulli(shape, 1 - rate, "bool", key)
-        return masks[what]
-
-    def by_gate(self, what, x, training):
-        """Return x as each gate sees it: a list of one tensor, or of one for each gate."""
-        kept = self.kept(what, tuple(x.shape), training)
-        if kept is None:
-            return [x]
-        scale = 1 / (1 - getattr(self, what))
-        return [x * (ops.cast(k, x.dtype.name) * scale) for k in ops.unstack(kept)]
+__all__ = ["GRUCell", "GatedCell", "LSTMCell", "SimpleRNNCell"]
 
 
 class GatedCell(DropoutCell):
@@ -224,26 +137,7 @@ class GatedCell(DropoutCell):
         return {"recurrent_activation": _FUSED[self.recurrent_activation]}
 
 
-_READERS = {
-    "activation": activations.get,
-    "initializer": initializers.get,
-    "regularizer": regularizers.get,
-    "constraint": constraints.get,
-}
 _FUSED = {getattr(activations, name): name for name in ACTIVATIONS}
-
-
-def make_cell(cell, given):
-    """Return a cell made of the constructor arguments that a layer got.
-
-    Args:
-        cell: class of the cell.
-        given: dict of the local variables of the layer's constructor.
-    """
-    wanted = inspect.signature(cell.__init__).parameters
-    chosen = {name: value for name, value in given.items() if name in wanted and name != "self"}
-    kwargs = chosen.pop("kwargs", {})
-    return cell(**chosen, dtype=kwargs.get("dtype"), trainable=kwargs.get("trainable", True))
 
 
 @registered.register()
@@ -429,23 +323,3 @@ class LSTMCell(GatedCell):
         c = gate(f) * c + gate(i) * self.activation(g)
         h = gate(o) * self.activation(c)
         return h, [h, c]
-
-
-class ForgetBias:
-    """Initializer of a bias whose second part, that of the forget gate, is 1.
-
-    Args:
-        initializer: function ``(shape, dtype)`` for the other parts.
-        units: int, size of a part.
-        before: int, how many parts come before the forget gate's.
-    """
-
-    def __init__(self, initializer, units, before=1):
-        self.initializer, self.units, self.before = initializer, units, before
-
-    def __call__(self, shape, dtype=None):
-        start = self.before * self.units
-        values = self.initializer(shape, dtype=dtype)
-        values = getattr(values, "array", values).copy()
-        values[start : start + self.units] = 1
-        return values

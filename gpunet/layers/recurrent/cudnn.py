@@ -1,7 +1,8 @@
 """`CuDNNLSTM` and `CuDNNGRU`: the layers of old files, with weights as cuDNN lays them out."""
 
 from gpunet import ops
-from gpunet.layers.recurrent.cells import ForgetBias, GRUCell, LSTMCell
+from gpunet.layers.recurrent.cells import GRUCell, LSTMCell
+from gpunet.layers.recurrent.parts import ForgetBias
 from gpunet.layers.recurrent.ready import OwnCell
 from gpunet.registry import layers as registered
 

@@ -1,6 +1,6 @@
 """Nested states of cells, and what `RNN` and the wrappers share about calls and building."""
 
-from gpunet import arrays, ops
+from gpunet import arrays, ops, registry
 from gpunet.context import scoped_name
 from gpunet.graph import SymbolicTensor
 from gpunet.layers.arguments import is_shape
@@ -13,6 +13,7 @@ __all__ = [
     "build_inside",
     "first_shape",
     "flat_sizes",
+    "nested_config",
     "pack_states",
     "split_arguments",
     "state_shapes",
@@ -128,3 +129,21 @@ def build_inside(layer, shape):
         name = w.name.removeprefix(f"{scope}{layer.name}/")
         if id(w) not in before and name != w.name:
             w.name = scope + name
+
+
+# Where Keras 2 has its models, by class name; layers are in keras.layers.
+_MODULES = {"Sequential": "keras", "Functional": "keras.src.engine.functional"}
+
+
+def nested_config(layer):
+    """Return what a layer's config holds of a layer inside it.
+
+    Later versions of Keras find a class by its module.
+    """
+    entry = registry.layers.serialize(layer)
+    if registry.layers.table.get(entry["class_name"]) is not type(layer):
+        return entry
+    if entry["class_name"] == "Model" and getattr(layer, "_graph", None) is not None:
+        entry["class_name"] = "Functional"
+    module = _MODULES.get(entry["class_name"], "keras.layers")
+    return {"module": module, **entry, "registered_name": None}

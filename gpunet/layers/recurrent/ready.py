@@ -6,8 +6,9 @@ import operator
 from gpunet.errors import ShapeError
 from gpunet.layers.base import InputSpec
 from gpunet.layers.recurrent.base import RNN
-from gpunet.layers.recurrent.cells import GRUCell, LSTMCell, SimpleRNNCell, make_cell
+from gpunet.layers.recurrent.cells import GRUCell, LSTMCell, SimpleRNNCell
 from gpunet.layers.recurrent.nesting import build_inside
+from gpunet.layers.recurrent.parts import make_cell
 from gpunet.registry import layers as registered
 
 __all__ = ["GRU", "LSTM", "SimpleRNN"]

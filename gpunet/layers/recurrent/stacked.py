@@ -4,7 +4,7 @@ import inspect
 
 from gpunet import registry
 from gpunet.layers.base import Layer, placeholders
-from gpunet.layers.recurrent.nesting import as_list, flat_sizes, zero_states
+from gpunet.layers.recurrent.nesting import as_list, flat_sizes, nested_config, zero_states
 from gpunet.nest import flatten
 from gpunet.registry import layers as registered
 from gpunet.tensor import Shape
@@ -97,7 +97,7 @@ class StackedRNNCells(Layer):
         return x, self._ordered(made)
 
     def get_config(self):
-        cells = [registry.layers.serialize(cell) for cell in self.cells]
+        cells = [nested_config(cell) for cell in self.cells]
         config = {**self._base_config(), "cells": cells}
         return config | ({"reverse_state_order": True} if self.reverse_state_order else {})
 
