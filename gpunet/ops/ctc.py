@@ -4,8 +4,6 @@ A path gives each step a class or the blank, the last class; it stands for the l
 left when repeats are merged and blanks dropped.
 """
 
-import math
-
 import numpy as np
 
 from gpunet.autodiff import differentiable
@@ -200,26 +198,31 @@ def ctc_beams(logits, input_length, beam_width=100, top_paths=1, merge_repeated=
 def _search(logp, width):
     """Return (labels, log-probability) of the best beams of one sample, the best first."""
     blank = logp.shape[1] - 1
-    beams = {(): (0.0, -math.inf)}  # labels -> log-probability of ending in a blank, in a label
-    for row in logp.tolist():
-        found = {}
-
-        def add(prefix, by_blank, by_label, found=found):
-            b, s = found.get(prefix, (-math.inf, -math.inf))
-            found[prefix] = (_either(b, by_blank), _either(s, by_label))
-
-        for prefix, (b, s) in beams.items():
-            both = _either(b, s)
-            repeated = s + row[prefix[-1]] if prefix else -math.inf
-            add(prefix, both + row[blank], repeated)
-            for c in range(blank):
-                add((*prefix, c), -math.inf, row[c] + (b if prefix[-1:] == (c,) else both))
-        ranked = sorted(found.items(), key=lambda item: -_either(*item[1]))
-        beams = dict(ranked[:width])
-    return [(prefix, _either(b, s)) for prefix, (b, s) in beams.items()]
-
-
-def _either(a, b):
-    """Return the log-probability of two things that exclude each other."""
-    top, low = (a, b) if a > b else (b, a)
-    return top if low == -math.inf else top + math.log1p(math.exp(low - top))
+    beams = [()]
+    # Log-probabilities of being there with a blank at the end, and with a label.
+    by_blank, by_label = np.zeros(1), np.full(1, -np.inf)
+    for row in logp:
+        total = np.logaddexp(by_blank, by_label)
+        grown = total[:, None] + row[:blank]
+        last = np.array([prefix[-1] if prefix else -1 for prefix in beams])
+        some = np.flatnonzero(last >= 0)
+        # A label is the same as the one before it only with a blank between them.
+        grown[some, last[some]] = by_blank[some] + row[last[some]]
+        stays = np.full(len(beams), -np.inf)
+        stays[some] = by_label[some] + row[last[some]]
+        place = {prefix: n for n, prefix in enumerate(beams)}
+        for n, prefix in enumerate(beams):
+            parent = place.get(prefix[:-1]) if prefix else None
+            if parent is not None:  # it grows into a beam that is there already
+                stays[n] = np.logaddexp(stays[n], grown[parent, prefix[-1]])
+                grown[parent, prefix[-1]] = -np.inf
+        blanks, grown = total + row[blank], grown.reshape(-1)
+        best = np.argsort(-grown, kind="stable")[:width]
+        best = best[grown[best] > -np.inf]
+        beams = beams + [(*beams[n // blank], int(n % blank)) for n in best]
+        by_blank = np.concatenate([blanks, np.full(len(best), -np.inf)])
+        by_label = np.concatenate([stays, grown[best]])
+        order = np.argsort(-np.logaddexp(by_blank, by_label), kind="stable")[:width]
+        beams = [beams[n] for n in order]
+        by_blank, by_label = by_blank[order], by_label[order]
+    return list(zip(beams, np.logaddexp(by_blank, by_label)))

@@ -1,1 +1,3 @@
 """Models to files and back: config as JSON, arrays as HDF5."""
+
+__all__ = []
