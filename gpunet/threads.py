@@ -11,6 +11,7 @@ import ctypes
 import functools
 import itertools
 import os
+import queue
 import threading
 
 import numpy as np
@@ -21,7 +22,8 @@ _OPENBLAS = ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "ope
 _lock = threading.Lock()
 _users = 0  # calls of `spread` under way
 _before = 0  # OpenBLAS's own number of threads
-_helpers = []
+_helpers = 0  # threads that wait for work
+_waiting = queue.SimpleQueue()  # (context, job) for each helper that a job can use
 
 
 def count():
@@ -90,41 +92,10 @@ def one_blas_thread():
     return _one_blas_thread() if _openblas() else contextlib.nullcontext()
 
 
-class _Helper:
-    """A thread that waits for work."""
-
-    def __init__(self):
-        self._wake, self._done = threading.Semaphore(0), threading.Semaphore(0)
-        self._work = self._error = None
-        threading.Thread(target=self._loop, name="gpunet", daemon=True).start()
-
-    def _loop(self):
-        while True:
-            self._wake.acquire()
-            try:
-                self._work()
-            except BaseException as error:  # raised again where the work came from
-                self._error = error
-            self._work = None
-            self._done.release()
-
-    def start(self, work):
-        """Begin with a piece of work, a function without arguments."""
-        self._work = work
-        self._wake.release()
-
-    def join(self):
-        """Wait for its end; return its exception or None."""
-        self._done.acquire()
-        error, self._error = self._error, None
-        return error
-
-
 def _forget_helpers():
     """In a forked child: the threads are gone, and with them whoever held the lock."""
-    global _lock, _users
-    _helpers.clear()
-    _lock = threading.Lock()
+    global _lock, _users, _waiting, _helpers
+    _lock, _waiting, _helpers = threading.Lock(), queue.SimpleQueue(), 0
     if _users:
         _users = 0
         _openblas()[1](_before)
@@ -134,10 +105,73 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_helpers)
 
 
-def _borrow(n):
+def _help(waiting):
+    """Join in whatever is spread, for ever; the loop of a helper thread."""
+    while True:
+        context, job = waiting.get()
+        context.run(job.help)
+        del context, job  # they hold arrays
+
+
+def _have_helpers(n):
+    global _helpers
     with _lock:
-        taken = [_helpers.pop() for _ in range(min(n, len(_helpers)))]
-    return taken + [_Helper() for _ in range(n - len(taken))]
+        while _helpers < n:
+            name = f"gpunet-{_helpers}"
+            threading.Thread(target=_help, args=(_waiting,), name=name, daemon=True).start()
+            _helpers += 1
+
+
+class _Job:
+    """Numbered tasks that several threads take one by one."""
+
+    __slots__ = ("tasks", "start", "numbers", "done")
+
+    def __init__(self, tasks, start):
+        self.tasks, self.start = tasks, start
+        self.numbers = itertools.count()
+        self.done = queue.SimpleQueue()  # an exception or None for each task of the helpers
+
+    def help(self):
+        """Do tasks while there are some that nobody has begun."""
+        work = None
+        for i in self.numbers:
+            if i >= self.tasks:
+                return
+            error = None
+            try:
+                work = work or self.start()
+                work(i)
+            except BaseException as caught:  # raised again where the work came from
+                error = caught
+            self.done.put(error)
+
+    def run(self):
+        """Do tasks, then wait for those that helpers have begun; raise what they raised."""
+        tasks, numbers = self.tasks, self.numbers
+        mine = []  # drawn and kept in one call: an interrupt can't come between
+        try:
+            work = self.start()
+            while True:
+                mine.extend(itertools.islice(numbers, 1))
+                if mine[-1] >= tasks:
+                    break
+                work(mine[-1])
+        finally:
+            mine.extend(itertools.islice(numbers, tasks))  # after an exception: the rest
+            error = self._wait(tasks - sum([i < tasks for i in mine]))
+        if error is not None:
+            raise error
+
+    def _wait(self, n):
+        error = None
+        while n:
+            try:
+                error = self.done.get() or error
+                n -= 1
+            except KeyboardInterrupt as caught:  # arrays are still written to
+                error = caught
+        return error
 
 
 def spread(tasks, start, threads=None):
@@ -150,28 +184,13 @@ def spread(tasks, start, threads=None):
         threads: int; `count` by default.
     """
     threads = min(count() if threads is None else threads, tasks)
-    numbers = itertools.count()
-
-    def run():
-        work = start()
-        for i in iter(numbers.__next__, None):
-            if i >= tasks:
-                return
-            work(i)
-
+    job = _Job(tasks, start)
     if tasks == 1 or _openblas() is None:  # BLAS may use its own threads
-        run()
+        job.run()
         return
-    helpers = _borrow(threads - 1)
+    if _helpers < threads - 1:
+        _have_helpers(threads - 1)
     with _one_blas_thread():
-        for helper in helpers:
-            helper.start(functools.partial(contextvars.copy_context().run, run))
-        errors = []
-        try:
-            run()
-        finally:
-            errors = [helper.join() for helper in helpers]
-            with _lock:
-                _helpers.extend(helpers)
-    for error in filter(None, errors):
-        raise error
+        for _ in range(threads - 1):
+            _waiting.put((contextvars.copy_context(), job))
+        job.run()

@@ -138,7 +138,7 @@ class Function:
         Args:
             inputs: list of arrays; a number in place of the learning phase.
         """
-        given = [inputs] if self._single else flatten_fed(inputs)
+        given = [inputs] if self._single else _fed(inputs)
         if len(given) != len(self.inputs):
             raise ValueError(
                 f"K.function {self.name!r}: expected {len(self.inputs)} inputs, got {len(given)}"
@@ -163,7 +163,7 @@ class Function:
         return [next(made) if isinstance(t, SymbolicTensor) else t for t in self._wanted]
 
 
-def flatten_fed(inputs):
+def _fed(inputs):
     """Return what a function is fed as a list; arrays, and lists of numbers, are single values."""
     if isinstance(inputs, dict):
         return list(inputs.values())
@@ -235,11 +235,10 @@ class _Gradient:
             if self.variable is None:
                 # A tensor of its own, so that an outer tape sees through this one.
                 values[0] = source = ops.identity(values[0])
-                tape.watch(source)
             else:
                 source = self.variable
-            tracked, source.tracked = source.tracked, True
-            tape._watched[id(source)] = source
+            tracked = source.tracked
+            tape.watch(source)
             losses = self.graph.run(values, bool(learning_phase()))
         try:
             return tape.gradient(losses, source, unconnected_gradients="zero")
@@ -259,7 +258,8 @@ def gradients(loss, variables):
         variables: symbolic tensor anywhere in the graph, Variable, or a list of them.
 
     Returns:
-        List of symbolic tensors, None for a tensor that the loss isn't made from.
+        List of symbolic tensors; None for a tensor of integers, and for one that the loss isn't
+        made from.
 
     Raises:
         GraphError: a loss that isn't a tensor of a graph.
@@ -273,7 +273,7 @@ def gradients(loss, variables):
     for v in listed:
         if not isinstance(v, Variable):
             _check([v], "variables", "K.gradients")
-            if v not in made_from:
+            if v not in made_from or v.dtype.kind != "f":
                 found.append(None)
                 continue
         around = [t for t in roots if t is not v]

@@ -7,6 +7,8 @@ of it are sizes again, and as a part of a shape it counts as unknown until the g
 import math
 import operator
 
+import numpy as np
+
 from gpunet.backend.expression import expression
 from gpunet.graph import SymbolicTensor
 from gpunet.ops import getitem, infer
@@ -77,7 +79,7 @@ class Sizes(Shape):
     @property
     def dtype(self):
         """numpy.dtype of the sizes."""
-        return convert_to_tensor([]).astype("int32").dtype
+        return np.dtype("int32")
 
     def numpy(self):
         """Return the sizes as a numpy array."""

@@ -50,12 +50,33 @@ class Buffers:
         self.border, self.images = None, 0
 
     def get(self, name, shape, dtype):
+        """Return an array of a shape and dtype; what is in it isn't defined."""
         n = math.prod(shape)
         flat = self.flat.get(name)
         if flat is None or flat.size < n or flat.dtype != dtype:
-            flat = self.flat[name] = np.empty(n, dtype)
-            self.border = None
+            if name == "input":
+                self.border = None
+            flat = np.empty(n, dtype)
+            self.flat[name] = flat
         return flat[:n].reshape(shape)
+
+
+_threads = threading.local()
+
+
+@contextlib.contextmanager
+def thread_buffers():
+    """Return a context with this thread's Buffers; small ones stay for the next use.
+
+    New memory costs a page fault for every 4 KiB, every time.
+    """
+    buffers = getattr(_threads, "buffers", None) or Buffers()
+    _threads.buffers = None
+    yield buffers
+    for name, flat in list(buffers.flat.items()):
+        if flat.nbytes > KEPT_BYTES:
+            del buffers.flat[name]
+    _threads.buffers = buffers
 
 
 class _Place:

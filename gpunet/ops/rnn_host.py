@@ -14,6 +14,7 @@ import threading
 import numpy as np
 
 from gpunet import threads
+from gpunet.ops.products import product
 
 __all__ = ["SCALES", "Parts", "Scan", "apply", "prepare", "slope"]
 
@@ -58,33 +59,14 @@ def slope(name, y, g, spare):
         g *= spare
 
 
-# Multiplications from which it pays to spread a product over threads, to walk in parts of the
-# batch (for each part), and, in a product of one step, to let BLAS use its own threads; below,
-# that costs more than it brings as soon as another process wants a core.
-_SPREAD, _PART, _WIDE = 2**23, 2**22, 2**26
+# Multiplications from which it pays to walk in parts of the batch (for each part) and, in a
+# product of one step, to let BLAS use its own threads; below, that costs more than it brings as
+# soon as another process wants a core.
+_PART, _WIDE = 2**22, 2**26
 
 
 def _product(a, b, out):
-    """Write a matrix product, in blocks of rows or columns on several threads if it is large."""
-    rows, columns = out.shape
-    if rows * columns * a.shape[1] < _SPREAD or threads.count() == 1:
-        np.matmul(a, b, out=out)
-        return
-    axis = int(columns > rows)
-    block = -(-max(rows, columns) // (4 * threads.count()))
-    block = -(-block // 64) * 64
-
-    def start():
-        def work(i):
-            part = slice(i * block, (i + 1) * block)
-            if axis:
-                np.matmul(a, b[:, part], out=out[:, part])
-            else:
-                np.matmul(a[part], b, out=out[part])
-
-        return work
-
-    threads.spread(-(-max(rows, columns) // block), start)
+    product(np, a, b, out)
 
 
 def _one_product(a, b, out):

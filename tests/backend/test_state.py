@@ -1,5 +1,7 @@
 """K's variables, constants, questions about tensors, and small functions, off the graph."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -163,6 +165,22 @@ def test_ctc_of_impossible_labels():
     y = np.full((2, 2, 3), 1 / 3, "float32")
     loss = K.eval(K.ctc_batch_cost([[0, 0], [0, 1]], y, [[2], [2]], [[2], [2]]))
     assert np.isinf(loss[0, 0]) and loss[1, 0] == pytest.approx(2 * np.log(3), rel=1e-4)
+
+
+def test_a_wide_search_finds_the_most_likely_labels():
+    rng = np.random.default_rng(4)
+    y = rng.dirichlet(np.ones(3), size=(2, 5)).astype("float32")
+    likely = {}
+    for path in itertools.product(range(3), repeat=5):
+        labels = tuple(a for a, before in zip(path, (None, *path)) if a not in (2, before))
+        likely[labels] = likely.get(labels, 0) + np.prod(y[1, range(5), path])
+    best = sorted(likely, key=likely.get, reverse=True)[:4]
+    found, scores = K.ctc_decode(y, [5, 5], greedy=False, beam_width=500, top_paths=4)
+    for k, labels in enumerate(best):
+        assert K.eval(found[k])[1].tolist() == [*labels, *[-1] * (5 - len(labels))]
+        assert np.exp(K.eval(scores)[1, k]) == pytest.approx(likely[labels], rel=1e-4)
+    with pytest.raises(ValueError, match="top_paths"):
+        K.ctc_decode(y, [5, 5], greedy=False, beam_width=2, top_paths=3)
 
 
 def test_every_name_has_a_docstring():
