@@ -2,11 +2,13 @@
 
 import itertools
 import math
+import threading
 
 import numpy as np
 
-__all__ = ["Buffers", "Windows", "box_index", "computed_dtype", "split"]
+__all__ = ["thread_buffers", "Windows", "box_index", "computed_dtype", "split"]
 
+KEPT_BYTES = 2**23  # of a scratch array that stays for the next op
 SHORT = 24  # numbers copied at once below which windows become columns
 
 
@@ -54,29 +56,22 @@ class Buffers:
         n = math.prod(shape)
         flat = self.flat.get(name)
         if flat is None or flat.size < n or flat.dtype != dtype:
-            if name == "input":
-                self.border = None
+            self.border = None
             flat = np.empty(n, dtype)
-            self.flat[name] = flat
+            if flat.nbytes <= KEPT_BYTES:
+                self.flat[name] = flat
         return flat[:n].reshape(shape)
 
 
-_threads = threading.local()
+_own = threading.local()
 
 
-@contextlib.contextmanager
 def thread_buffers():
-    """Return a context with this thread's Buffers; small ones stay for the next use.
-
-    New memory costs a page fault for every 4 KiB, every time.
-    """
-    buffers = getattr(_threads, "buffers", None) or Buffers()
-    _threads.buffers = None
-    yield buffers
-    for name, flat in list(buffers.flat.items()):
-        if flat.nbytes > KEPT_BYTES:
-            del buffers.flat[name]
-    _threads.buffers = buffers
+    """Return this thread's Buffers, kept from one op to the next: new memory is slow memory."""
+    found = getattr(_own, "buffers", None)
+    if found is None:
+        found = _own.buffers = Buffers()
+    return found
 
 
 class _Place:
@@ -154,11 +149,12 @@ class Windows:
         images = box[0][1] - box[0][0]
         copy = buffers.get("input", (images, *place.shape), self.x.dtype)
         if buffers.border != (place.shape, place.target) or images > buffers.images:
-            buffers.border, buffers.images = (place.shape, place.target), images
+            buffers.border = None
             for i, (s, n) in enumerate(zip(place.target, place.shape)):
                 before = (slice(None),) * (i + 1)
                 copy[(*before, slice(0, s.start))] = 0
                 copy[(*before, slice(s.stop, n))] = 0
+            buffers.border, buffers.images = (place.shape, place.target), images
         source = self.x[(slice(*box[0]), *place.source)]
         target = copy[(slice(None), *place.target)]
         if self.times > 1:

@@ -154,6 +154,10 @@ class RMSprop(_Momentum):
             xp.add(rms, epsilon, out=t)
             xp.sqrt(t, out=t)
         else:
+            if xp is np:
+                # Where gradients stay away the mean decays to a subnormal number, whose root
+                # takes several times as long; epsilon swallows either.
+                rms = xp.maximum(rms, np.finfo(t.dtype).tiny, out=t)
             xp.sqrt(rms, out=t)
             xp.add(t, epsilon, out=t)
         xp.divide(g, t, out=t)

@@ -103,15 +103,6 @@ def test_walks_in_parts(op, gates, count, after, rng):
         same(parts.pull(gy, [True] * 4), whole.pull(gy, [True] * 4))
 
 
-def test_large_products_are_spread(rng, monkeypatch):
-    monkeypatch.setattr(rnn_host, "_SPREAD", 1)
-    for rows, inner, columns in ((130, 7, 3), (3, 7, 200), (64, 64, 64), (1, 1, 1)):
-        a, b = rng.standard_normal((rows, inner)), rng.standard_normal((inner, columns))
-        out = np.empty((rows, columns))
-        rnn_host._product(a, b, out)
-        np.testing.assert_allclose(out, a @ b)
-
-
 def test_blas_gets_its_threads_back(rng):
     before = threads.count()
     with threads.one_blas_thread():
