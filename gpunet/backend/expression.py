@@ -5,13 +5,13 @@ import inspect
 
 from gpunet.context import learning_phase_scope, trace_scope, tracing, unique_name
 from gpunet.graph import SymbolicTensor
-from gpunet.layers.base import Layer
+from gpunet.layers.operation import GraphCall
 from gpunet.nest import flatten
 
 __all__ = ["Expression", "expression", "on_graph"]
 
 
-class Expression(Layer):
+class Expression(GraphCall):
     """A layer that calls a function on whatever it is given, tensors and plain values.
 
     Args:
@@ -19,22 +19,12 @@ class Expression(Layer):
         **kwargs: see `Layer`.
     """
 
-    built = True
-    _autocast = False
-
-    def __init__(self, function, **kwargs):
-        super().__init__(**kwargs)
-        self.function = function
-
     def call(self, *args, **kwargs):
         return self.function(*args, **kwargs)
 
     def _trace(self, args, kwargs):
         with trace_scope():
             return self.function(*args, **kwargs)
-
-    def _to_tensors(self, inputs):
-        return inputs
 
     def _output(self, t, keep_mask):
         made = super()._output(t, keep_mask)

@@ -4,18 +4,42 @@ import functools
 
 import numpy as np
 
-from gpunet import registry
 from gpunet.autodiff import Op
 from gpunet.context import tracing
 from gpunet.graph import SymbolicTensor
 from gpunet.layers.base import Layer
 from gpunet.tensor import convert_to_tensor
 
-__all__ = ["OpLayer"]
+__all__ = ["GraphCall", "OpLayer"]
 
 
-@registry.layers.register()
-class OpLayer(Layer):
+class GraphCall(Layer):
+    """Base of the layers behind functions that were called on symbolic tensors.
+
+    Attributes:
+        function: what was called.
+    """
+
+    built = True
+    _autocast = False
+
+    def __init__(self, function, **kwargs):
+        super().__init__(**kwargs)
+        self.function = function
+
+    def _to_tensors(self, inputs):
+        return inputs
+
+    def get_config(self):
+        """Raise NotImplementedError: functions of a graph aren't written to configs yet."""
+        called = getattr(self.function, "__name__", None) or repr(self.function)
+        raise NotImplementedError(
+            f"{self.name!r}: the model uses the function {called!r} on symbolic tensors, which "
+            "can't be written to a file yet. Put it in a Lambda layer, or save weights alone."
+        )
+
+
+class OpLayer(GraphCall):
     """A layer that applies one op.
 
     Args:
@@ -23,24 +47,17 @@ class OpLayer(Layer):
         options: dict of its options.
     """
 
-    built = True
-    _autocast = False
-
     def __init__(self, op, options, **kwargs):
-        super().__init__(**kwargs)
-        self.op = op
+        super().__init__(op, **kwargs)
         self.options = options
 
     def call(self, *args):
-        if self.op.variadic:  # these take no numbers, which is what sizes of tensors are
+        if self.function.variadic:  # these take no numbers, which is what sizes of tensors are
             args = [convert_to_tensor(a) for a in args]
-        return self.op(*args, **self.options)
+        return self.function(*args, **self.options)
 
     def _trace(self, args, kwargs):
-        return infer(self.op, args, self.options)
-
-    def _to_tensors(self, inputs):
-        return inputs
+        return infer(self.function, args, self.options)
 
 
 def infer(op, args, options):
