@@ -48,6 +48,7 @@ from gpunet.layers.image import (
 )
 from gpunet.layers.input import Input, InputLayer
 from gpunet.layers.lambdas import Lambda
+from gpunet.layers.later import EinsumDense, Identity, SpectralNormalization
 from gpunet.layers.legacy_merge import Merge
 from gpunet.layers.local import LocallyConnected1D, LocallyConnected2D
 from gpunet.layers.merge import (
@@ -143,6 +144,7 @@ from gpunet.layers.separable import (
     SeparableConvolution1D,
     SeparableConvolution2D,
 )
+from gpunet.layers.serialization import deserialize, serialize
 from gpunet.layers.shaping import Flatten, Permute, RepeatVector, Reshape
 from gpunet.layers.wrappers import Bidirectional, TimeDistributed, Wrapper
 
@@ -287,4 +289,9 @@ __all__ = [
     "RandomZoom",
     "RandomContrast",
     "RandomBrightness",
+    "Identity",
+    "EinsumDense",
+    "SpectralNormalization",
+    "serialize",
+    "deserialize",
 ]

@@ -26,6 +26,7 @@ from gpunet.layers.arguments import dtype_name, take_input_shape
 from gpunet.layers.constructor import Configured
 from gpunet.layers.losses import LossOwner, collecting, loss_scope
 from gpunet.layers.masks import mask_of, masks_of, with_masks
+from gpunet.layers.members import LaterMembers
 from gpunet.layers.nodes import NodeAccess
 from gpunet.layers.spec import InputSpec
 from gpunet.layers.weights import WeightOwner
@@ -35,7 +36,7 @@ from gpunet.tensor import Shape, Tensor, as_array
 __all__ = ["Layer", "InputSpec", "loss_scope", "placeholders"]
 
 
-class Layer(Configured, WeightOwner, LossOwner, NodeAccess):
+class Layer(Configured, WeightOwner, LossOwner, NodeAccess, LaterMembers):
     """A function of tensors that may own weights.
 
     Args:
@@ -192,6 +193,9 @@ class Layer(Configured, WeightOwner, LossOwner, NodeAccess):
         self._keep_losses(scope)
         return y
 
+    def _placeholders(self, shapes):
+        return placeholders(shapes, self.dtype)
+
     def _first_by_name(self, kwargs):
         first = next(iter(inspect.signature(self.call).parameters), None)
         if first not in kwargs:
@@ -262,6 +266,7 @@ class Layer(Configured, WeightOwner, LossOwner, NodeAccess):
             del self._weights[made:]  # the next call builds anew
             raise
         self.built = True  # a `build` may forget to say so
+        self._keep_build_shape(inputs)
         self._check_inputs(inputs)
         if self._initial_weights is not None:
             self.set_weights(self._initial_weights)

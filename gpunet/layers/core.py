@@ -4,6 +4,8 @@ from gpunet import activations, config, constraints, initializers, ops, regulari
 from gpunet.errors import ShapeError
 from gpunet.layers.arguments import fraction, int_tuple, positive_int
 from gpunet.layers.base import InputSpec, Layer
+from gpunet.layers.lambdas import Lambda
+from gpunet.layers.shaping import Flatten, Permute, RepeatVector, Reshape
 from gpunet.ops import random
 from gpunet.registry import layers as registered
 
@@ -12,6 +14,11 @@ __all__ = [
     "Activation",
     "Dropout",
     "Masking",
+    "Flatten",
+    "Reshape",
+    "Permute",
+    "RepeatVector",
+    "Lambda",
     "ActivityRegularization",
     "SpatialDropout1D",
     "SpatialDropout2D",

@@ -101,7 +101,9 @@ class LocallyConnected(Spatial):
         bias_shape = (*w.out, self.filters)
         self.bias = self.add_weight("bias", bias_shape) if self.use_bias else None
         self._index = None if self._is_direct else self._kernel_index(w, channels)
-        self._index_on = {}
+        self._index_on = {}  # copies on devices
+        if self._index is not None:
+            self._device_index()
         self.built = True
 
     @property
@@ -171,6 +173,12 @@ class LocallyConnected(Spatial):
         result[used] = ranks
         return result
 
+    def _device_index(self):
+        device = str(arrays.current_device())
+        if device not in self._index_on:
+            self._index_on[device] = arrays.to_device(self._index)
+        return self._index_on[device]
+
     def _local_kernel(self):
         """Return the kernel as (places, cells * channels, filters)."""
         if self._is_direct:
@@ -178,10 +186,7 @@ class LocallyConnected(Spatial):
         places, cells, channels, filters = self._index.shape
         flat = ops.reshape(self.kernel, (-1,))
         flat = ops.pad(flat, paddings=((0, 1),))  # the last one stands for cells outside
-        device = str(arrays.current_device())
-        if device not in self._index_on:
-            self._index_on[device] = arrays.to_device(self._index)
-        kernel = ops.gather(flat, self._index_on[device])
+        kernel = ops.gather(flat, self._device_index())
         return ops.reshape(kernel, (places, cells * channels, filters))
 
     def _check_inputs(self, inputs):

@@ -64,13 +64,24 @@ class LossOwner:
     @property
     def losses(self):
         """List of the regularization losses of weights and those given to `add_loss`."""
-        found, regularized = [], {}
-        for layer in self._nested_layers():
-            found += [loss() if callable(loss) else loss for loss in layer._losses]
-            regularized.update(
-                (id(w), w) for w in layer._own_weights() if w.regularizer is not None
-            )
-        return found + [w.regularizer(w) for w in regularized.values()]
+        found = [loss for layer in self._nested_layers() for loss in layer._losses]
+        return [loss() if callable(loss) else loss for loss in found] + self._weight_losses()
+
+    def _weight_losses(self):
+        owned = (w for layer in self._nested_layers() for w in layer._own_weights())
+        regularized = {id(w): w for w in owned if w.regularizer is not None}
+        return [w.regularizer(w) for w in regularized.values()]
+
+    def get_losses_for(self, inputs=None):
+        """Return the losses of the last call, or those that need no input.
+
+        Args:
+            inputs: tensor; None for the losses of weights and of functions given to `add_loss`.
+        """
+        found = [loss for layer in self._nested_layers() for loss in layer._losses]
+        if inputs is not None:
+            return [loss for loss in found if not callable(loss)]
+        return [loss() for loss in found if callable(loss)] + self._weight_losses()
 
     @property
     def updates(self):

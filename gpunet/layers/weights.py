@@ -9,7 +9,7 @@ from gpunet.layers.arguments import dtype_name
 from gpunet.tensor import Shape
 from gpunet.variables import Variable
 
-__all__ = ["WeightOwner"]
+__all__ = ["WeightOwner", "found_in"]
 
 # Attributes that hold layers or variables which aren't parts of the layer.
 _PRIVATE = frozenset(
@@ -26,7 +26,7 @@ class WeightOwner:
     """
 
     def add_weight(self, name=None, shape=None, dtype=None, initializer=None, regularizer=None,
-                   trainable=None, constraint=None, **kwargs):  # fmt: skip
+                   trainable=True, constraint=None, **kwargs):  # fmt: skip
         """Create a weight.
 
         Args:
@@ -90,7 +90,7 @@ class WeightOwner:
 
     def _sublayers(self):
         """Return the layers held in attributes, lists, tuples and dicts, each once."""
-        found = _found_in(self, WeightOwner)
+        found = found_in(self, WeightOwner)
         found.pop(id(self), None)
         return list(found.values())
 
@@ -106,7 +106,7 @@ class WeightOwner:
 
     def _own_weights(self):
         found = {id(w): w for w in self._weights}
-        return list((found | _found_in(self, Variable)).values())
+        return list((found | found_in(self, Variable)).values())
 
     def _split_weights(self, above=()):
         """Return (weights that are trained, other weights), own and nested, in Keras's order.
@@ -206,7 +206,7 @@ class WeightOwner:
             w.assign(value)
 
 
-def _found_in(owner, kind):
+def found_in(owner, kind):
     """Return id -> object for what an object's attributes hold of a kind."""
     found = {}
     for attribute, value in vars(owner).items():

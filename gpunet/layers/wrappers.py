@@ -276,6 +276,11 @@ class Bidirectional(Wrapper):
         return [self.forward_layer, self.backward_layer]
 
     @property
+    def constraints(self):
+        """Dict of the constraints of weights by the weights' names."""
+        return {w.name: w.constraint for w in self.weights if w.constraint is not None}
+
+    @property
     def _directions(self):
         return self.forward_layer, self.backward_layer
 

@@ -39,6 +39,7 @@ class Model(Copied, Layer, Trainer, Saving):
     inputs = outputs = None
     _input_nest = _output_nest = None
     _own_mask_rule = False  # what runs inside it gives the outputs their masks
+    metrics = Trainer.metrics  # not what layers say of theirs
 
     def __init__(self, *args, **kwargs):
         inputs, outputs = _take_ends(args, kwargs)

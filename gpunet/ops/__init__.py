@@ -26,6 +26,7 @@ from gpunet.ops import operators as _operators  # noqa: F401
 from gpunet.ops import rnn_host_cells as _rnn_host_cells  # noqa: F401
 from gpunet.ops.convolution import *
 from gpunet.ops.ctc import *
+from gpunet.ops.einsum import *
 from gpunet.ops.elementwise import *
 from gpunet.ops.image import *
 from gpunet.ops.index import *
@@ -49,6 +50,7 @@ __all__ = [
     "dropout",
     *convolution.__all__,
     *ctc.__all__,
+    "einsum",
     *elementwise.__all__,
     *image.__all__,
     *index.__all__,

@@ -1,5 +1,7 @@
 """Layers of convolution, local connection, padding and enlarging against the real Keras."""
 
+import contextlib
+import io
 import json
 from pathlib import Path
 
@@ -271,3 +273,32 @@ def test_a_subclass_keeps_its_rank_and_defaults():
     assert symbolic.shape.as_list() == [None, 2, 2, 3]
     assert layer.get_config()["strides"] == (1, 1)
     assert layer(x).shape == (1, 2, 2, 3)
+
+
+FILES = FOLDER.parent / "h5"
+INDEX = json.loads((FILES / "index.json").read_text(encoding="utf8"))["keras2"]
+
+
+@pytest.mark.parametrize("name", ["conv2d_variants", "seed_toy_resnet"])
+def test_files_of_keras(name):
+    """Outputs, evaluate, summary, and the next training losses where nothing is random."""
+    expected = INDEX[name]
+    model = gpunet.models.load_model(FILES / f"{name}.h5")
+    with np.load(FILES / f"{name}.npz") as file:
+        stored = dict(file)
+    x, y, out = (
+        [stored[k] for k in sorted(stored) if k.startswith(p)] for p in ("in", "tgt", "out")
+    )
+    got = model.predict(x[0])
+    for a, b in zip(got if isinstance(got, list) else [got], out, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    y = y if len(y) > 1 else y[0]
+    scores = model.evaluate(x[0], y, batch_size=expected["batch"], verbose=0)
+    np.testing.assert_allclose(scores, expected["evaluate"], rtol=1e-4)
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
+        model.summary()
+    assert text.getvalue().strip() == expected["summary"]["default"]["keras_2.4"].strip()
+    if "train" in expected:
+        losses = [np.ravel(model.train_on_batch(x[0], y))[0] for _ in range(5)]
+        np.testing.assert_allclose(losses, expected["train"], rtol=1e-3)

@@ -1,4 +1,4 @@
-"""Models that use functions on symbolic tensors: they run and copy, and say why they can't be saved."""
+"""Models that use functions on symbolic tensors run and copy, and say why they can't be saved."""
 
 import copy
 
