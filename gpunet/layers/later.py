@@ -159,8 +159,9 @@ class EinsumDense(Layer):
     def compute_output_shape(self, input_shape):
         return self._sizes(input_shape)[2]
 
-    def get_config(self):
-        return {**super().get_config(), "output_shape": self.partial_output_shape}
+    def _given(self, name, default):
+        # The attribute `output_shape` is that of the layer's output.
+        return self.partial_output_shape if name == "output_shape" else super()._given(name, default)
 
 
 def _terms(who, equation):
