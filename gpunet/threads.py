@@ -164,14 +164,15 @@ class _Job:
             raise error
 
     def _wait(self, n):
-        error = None
-        while n:
+        """Wait for what became of n tasks; return an exception or None."""
+        interrupt, found = None, []
+        results = iter(self.done.get, self)  # without end
+        while len(found) < n:
             try:
-                error = self.done.get() or error
-                n -= 1
-            except KeyboardInterrupt as caught:  # arrays are still written to
-                error = caught
-        return error
+                found.extend(itertools.islice(results, 1))  # fetched and kept in one call
+            except BaseException as caught:  # a signal's: helpers still write to the arrays
+                interrupt = caught
+        return interrupt or next(filter(None, found), None)
 
 
 def spread(tasks, start, threads=None):

@@ -2,6 +2,7 @@
 
 import contextvars
 import os
+import signal
 import threading
 import time
 
@@ -24,10 +25,11 @@ def blas_threads():
 
 @pytest.mark.parametrize("tasks", [0, 1, 2, 3, 50])
 def test_every_task_is_done_once(tasks):
+    done = []
     for _ in range(20):
-        done = []
         threads.spread(tasks, lambda: done.append)
         assert sorted(done) == list(range(tasks))
+        done.clear()
 
 
 def test_helpers_work_and_none_is_added_later():
@@ -111,6 +113,39 @@ def test_an_exception_waits_for_the_tasks_in_progress(where):
     done = []
     threads.spread(30, lambda: done.append)
     assert sorted(done) == list(range(30))
+
+
+@pytest.mark.skipif(
+    threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"),
+    reason="signals reach the main thread alone",
+)
+def test_an_interrupt_waits_for_the_tasks_in_progress():
+    caller, running = threading.get_ident(), []
+    begun = threading.Semaphore(0)
+
+    def start():
+        def work(i):
+            if threading.get_ident() == caller:
+                assert begun.acquire(timeout=20) and begun.acquire(timeout=20)
+                signal.setitimer(signal.ITIMER_REAL, 0.05)
+                return
+            running.append(i)
+            begun.release()
+            time.sleep(0.2)
+            running.remove(i)
+
+        return work
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            threads.spread(3, start)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert not running
 
 
 def test_tasks_may_spread_themselves():

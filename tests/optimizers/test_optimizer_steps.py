@@ -219,6 +219,22 @@ def test_momentum_may_be_switched_on():
     assert np.any(optimizer.get_slot(weights[0], "momentum").numpy())
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rmsprop_with_a_mean_square_decayed_to_nothing(dtype):
+    weights = make_weights([(6,)], dtype)
+    before = weights[0].numpy()
+    optimizer = optimizers.RMSprop(0.01)
+    optimizer.build(weights)
+    rms = optimizer.get_slot(weights[0], "rms")
+    rms.assign(np.full(6, np.finfo(dtype).smallest_subnormal))
+    g = np.array([0, 0, 0, 1e-3, 0, 2], dtype)
+    optimizer.apply(weights, [g])
+    want = before - 0.01 * g / (np.sqrt(0.1 * g * g) + 1e-7)
+    np.testing.assert_allclose(weights[0].numpy(), want, rtol=1e-5)
+    np.testing.assert_array_equal(weights[0].numpy()[g == 0], before[g == 0])
+    assert not np.any(rms.numpy()[g == 0] > np.finfo(dtype).tiny)  # the slot isn't moved
+
+
 def test_decay_and_schedules():
     for optimizer, rates in [
         (optimizers.SGD(1.0, decay=0.5), [1, 1 / 1.5, 1 / 2]),
