@@ -38,6 +38,7 @@ from gpunet.layers.core import (
     SpatialDropout3D,
 )
 from gpunet.layers.embeddings import Embedding
+from gpunet.layers.hashing import HashedCrossing, Hashing
 from gpunet.layers.image import (
     CenterCrop,
     RandomCrop,
@@ -51,6 +52,7 @@ from gpunet.layers.lambdas import Lambda
 from gpunet.layers.later import EinsumDense, Identity, SpectralNormalization
 from gpunet.layers.legacy_merge import Merge
 from gpunet.layers.local import LocallyConnected1D, LocallyConnected2D
+from gpunet.layers.lookup import IntegerLookup, StringLookup
 from gpunet.layers.merge import (
     Add,
     Average,
@@ -146,6 +148,7 @@ from gpunet.layers.separable import (
 )
 from gpunet.layers.serialization import deserialize, serialize
 from gpunet.layers.shaping import Flatten, Permute, RepeatVector, Reshape
+from gpunet.layers.text import TextVectorization
 from gpunet.layers.wrappers import Bidirectional, TimeDistributed, Wrapper
 
 __all__ = [
@@ -290,6 +293,11 @@ __all__ = [
     "RandomContrast",
     "RandomBrightness",
     "Identity",
+    "Hashing",
+    "IntegerLookup",
+    "StringLookup",
+    "TextVectorization",
+    "HashedCrossing",
     "EinsumDense",
     "SpectralNormalization",
     "serialize",

@@ -7,6 +7,7 @@ from gpunet.autodiff import no_tape
 from gpunet.errors import ShapeError
 from gpunet.layers.arguments import int_tuple, positive_int
 from gpunet.layers.base import InputSpec, Layer
+from gpunet.layers.recurrent.nesting import build_inside
 from gpunet.layers.wrappers import Wrapper
 from gpunet.registry import layers as registered
 
@@ -24,6 +25,8 @@ class Identity(Layer):
         any -> the same
     """
 
+    has_shape_rule = True
+    keeps_dtype = True
     supports_masking = True
     built = True
 
@@ -141,8 +144,7 @@ class EinsumDense(Layer):
         strange = set(self.bias_axes) - set(made)
         if strange or not self.bias_axes:
             raise ValueError(
-                f"{self._who}: expected bias_axes to be letters of {made!r}, "
-                f"got {self.bias_axes!r}"
+                f"{self._who}: expected bias_axes to be letters of {made!r}, got {self.bias_axes!r}"
             )
         first = min(made.index(letter) for letter in self.bias_axes)
         shape = tuple(sizes[i] if i in self.bias_axes else 1 for i in made[first:])
@@ -160,8 +162,9 @@ class EinsumDense(Layer):
         return self._sizes(input_shape)[2]
 
     def _given(self, name, default):
-        # The attribute `output_shape` is that of the layer's output.
-        return self.partial_output_shape if name == "output_shape" else super()._given(name, default)
+        if name == "output_shape":  # the attribute of that name is the output's whole shape
+            return self.partial_output_shape
+        return super()._given(name, default)
 
 
 def _terms(who, equation):
@@ -211,7 +214,8 @@ class SpectralNormalization(Wrapper):
         self.power_iterations = positive_int(who, "power_iterations", power_iterations)
 
     def build(self, input_shape):
-        self.layer._build_if_needed(self._placeholders(input_shape))
+        if not self.layer.built:
+            build_inside(self.layer, input_shape)
         self._normalized()
         self.vector_u = self.add_weight(
             "vector_u",

@@ -50,7 +50,7 @@ __all__ = [
     "dropout",
     *convolution.__all__,
     *ctc.__all__,
-    "einsum",
+    "einsum",  # noqa: F405
     *elementwise.__all__,
     *image.__all__,
     *index.__all__,

@@ -2,8 +2,8 @@
 
 from gpunet import arrays
 from gpunet.autodiff import taped
-from gpunet.ops import einsum as _einsum
 from gpunet.ops import elementwise, index, linalg, logic, reduce, shape
+from gpunet.ops.einsum import einsum
 from gpunet.tensor import Operators, Tensor
 
 __all__ = []
@@ -160,6 +160,6 @@ for _name in ("sum", "mean", "max", "min", "prod", "any", "all", "argmax", "argm
               "cumprod", "var", "std"):  # fmt: skip
     taped.functions[_name] = getattr(reduce, _name)
 taped.functions["matmul"] = linalg.matmul
-taped.functions["einsum"] = lambda equation, x, y: _einsum.einsum(x, y, equation=equation)
+taped.functions["einsum"] = lambda equation, x, y: einsum(x, y, equation=equation)
 taped.functions["tensordot"] = linalg.tensordot
 del _name, _op, _room

@@ -114,8 +114,16 @@ class RMSprop(_Momentum):
     settings = ("learning_rate", "decay", "rho", "momentum", "epsilon", "centered")
     newer_slots = {"rms": "velocity", "mg": "average_gradient"}
 
-    def __init__(self, learning_rate=0.001, rho=0.9, momentum=0.0, epsilon=None, centered=False,
-                 name="RMSprop", **kwargs):
+    def __init__(
+        self,
+        learning_rate=0.001,
+        rho=0.9,
+        momentum=0.0,
+        epsilon=None,
+        centered=False,
+        name="RMSprop",
+        **kwargs,
+    ):
         super().__init__(name, learning_rate, **kwargs)
         self.rho = rho
         self.momentum = momentum
@@ -192,8 +200,14 @@ class Adagrad(Optimizer):
     rows = "skip"
     settings = ("learning_rate", "decay", "initial_accumulator_value", "epsilon")
 
-    def __init__(self, learning_rate=0.01, initial_accumulator_value=0.0, epsilon=None,
-                 name="Adagrad", **kwargs):
+    def __init__(
+        self,
+        learning_rate=0.01,
+        initial_accumulator_value=0.0,
+        epsilon=None,
+        name="Adagrad",
+        **kwargs,
+    ):
         super().__init__(name, learning_rate, **kwargs)
         self.initial_accumulator_value = not_negative(self, initial_accumulator_value)
         self.epsilon = epsilon_or_default(epsilon)
@@ -294,21 +308,49 @@ class Ftrl(Optimizer):
     beta = Hyper()
     rows = "skip"
     scratch = 2
-    settings = ("learning_rate", "decay", "initial_accumulator_value", "learning_rate_power",
-                "l1_regularization_strength", "l2_regularization_strength", "beta",
-                "l2_shrinkage_regularization_strength")
+    settings = (
+        "learning_rate",
+        "decay",
+        "initial_accumulator_value",
+        "learning_rate_power",
+        "l1_regularization_strength",
+        "l2_regularization_strength",
+        "beta",
+        "l2_shrinkage_regularization_strength",
+    )
 
-    def __init__(self, learning_rate=0.001, learning_rate_power=-0.5,
-                 initial_accumulator_value=0.1, l1_regularization_strength=0.0,
-                 l2_regularization_strength=0.0, l2_shrinkage_regularization_strength=0.0,
-                 beta=0.0, weight_decay=None, clipnorm=None, clipvalue=None,
-                 global_clipnorm=None, use_ema=False, ema_momentum=0.99,
-                 ema_overwrite_frequency=None, jit_compile=True, name="Ftrl", **kwargs):
+    def __init__(
+        self,
+        learning_rate=0.001,
+        learning_rate_power=-0.5,
+        initial_accumulator_value=0.1,
+        l1_regularization_strength=0.0,
+        l2_regularization_strength=0.0,
+        l2_shrinkage_regularization_strength=0.0,
+        beta=0.0,
+        weight_decay=None,
+        clipnorm=None,
+        clipvalue=None,
+        global_clipnorm=None,
+        use_ema=False,
+        ema_momentum=0.99,
+        ema_overwrite_frequency=None,
+        jit_compile=True,
+        name="Ftrl",
+        **kwargs,
+    ):
         super().__init__(
-            name, learning_rate, weight_decay=weight_decay, clipnorm=clipnorm,
-            clipvalue=clipvalue, global_clipnorm=global_clipnorm, use_ema=use_ema,
-            ema_momentum=ema_momentum, ema_overwrite_frequency=ema_overwrite_frequency,
-            jit_compile=jit_compile, **kwargs,
+            name,
+            learning_rate,
+            weight_decay=weight_decay,
+            clipnorm=clipnorm,
+            clipvalue=clipvalue,
+            global_clipnorm=global_clipnorm,
+            use_ema=use_ema,
+            ema_momentum=ema_momentum,
+            ema_overwrite_frequency=ema_overwrite_frequency,
+            jit_compile=jit_compile,
+            **kwargs,
         )
         if learning_rate_power > 0:
             raise ValueError(f"Ftrl: expected learning_rate_power <= 0, got {learning_rate_power}")

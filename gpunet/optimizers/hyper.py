@@ -74,8 +74,9 @@ class Hypers:
 
     def _scalar(self, number, dtype, name):
         # A function, so that nothing is allocated before the first step.
-        return Variable(lambda shape, dtype: np.asarray(number, dtype), (), dtype, name,
-                        trainable=False)
+        return Variable(
+            lambda shape, dtype: np.asarray(number, dtype), (), dtype, name, trainable=False
+        )
 
     def _plain(self, name):
         """Return a setting as a Python value."""

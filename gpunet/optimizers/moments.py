@@ -48,8 +48,16 @@ class Adam(_Moments):
 
     settings = (*_Moments.settings, "amsgrad")
 
-    def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, amsgrad=False, epsilon=None,
-                 name="Adam", **kwargs):
+    def __init__(
+        self,
+        learning_rate=0.001,
+        beta_1=0.9,
+        beta_2=0.999,
+        amsgrad=False,
+        epsilon=None,
+        name="Adam",
+        **kwargs,
+    ):
         super().__init__(name, learning_rate, beta_1, beta_2, epsilon, **kwargs)
         self.amsgrad = bool(amsgrad)
 
@@ -107,16 +115,41 @@ class AdamW(Adam):
         Loshchilov & Hutter, 2017, arXiv:1711.05101.
     """
 
-    def __init__(self, learning_rate=0.001, weight_decay=0.004, beta_1=0.9, beta_2=0.999,
-                 epsilon=1e-7, amsgrad=False, clipnorm=None, clipvalue=None,
-                 global_clipnorm=None, use_ema=False, ema_momentum=0.99,
-                 ema_overwrite_frequency=None, jit_compile=True, name="AdamW", **kwargs):
+    def __init__(
+        self,
+        learning_rate=0.001,
+        weight_decay=0.004,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-7,
+        amsgrad=False,
+        clipnorm=None,
+        clipvalue=None,
+        global_clipnorm=None,
+        use_ema=False,
+        ema_momentum=0.99,
+        ema_overwrite_frequency=None,
+        jit_compile=True,
+        name="AdamW",
+        **kwargs,
+    ):
         kwargs["is_legacy_optimizer"] = False
         super().__init__(
-            learning_rate, beta_1, beta_2, amsgrad, epsilon, name, weight_decay=weight_decay,
-            clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm,
-            use_ema=use_ema, ema_momentum=ema_momentum,
-            ema_overwrite_frequency=ema_overwrite_frequency, jit_compile=jit_compile, **kwargs,
+            learning_rate,
+            beta_1,
+            beta_2,
+            amsgrad,
+            epsilon,
+            name,
+            weight_decay=weight_decay,
+            clipnorm=clipnorm,
+            clipvalue=clipvalue,
+            global_clipnorm=global_clipnorm,
+            use_ema=use_ema,
+            ema_momentum=ema_momentum,
+            ema_overwrite_frequency=ema_overwrite_frequency,
+            jit_compile=jit_compile,
+            **kwargs,
         )
 
 
@@ -141,8 +174,9 @@ class Adamax(_Moments):
     rows = "skip"
     newer_slots = {"v": "u"}
 
-    def __init__(self, learning_rate=0.002, beta_1=0.9, beta_2=0.999, epsilon=None, name="Adamax",
-                 **kwargs):
+    def __init__(
+        self, learning_rate=0.002, beta_1=0.9, beta_2=0.999, epsilon=None, name="Adamax", **kwargs
+    ):
         super().__init__(name, learning_rate, beta_1, beta_2, epsilon, **kwargs)
 
     def coefficients(self, xp, rate, step):
@@ -186,8 +220,16 @@ class Nadam(_Moments):
     rows = "still"
     scratch = 2
 
-    def __init__(self, learning_rate=0.002, beta_1=0.9, beta_2=0.999, epsilon=None,
-                 schedule_decay=0.004, name="Nadam", **kwargs):
+    def __init__(
+        self,
+        learning_rate=0.002,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=None,
+        schedule_decay=0.004,
+        name="Nadam",
+        **kwargs,
+    ):
         decay = kwargs.pop("decay", None)
         super().__init__(name, learning_rate, beta_1, beta_2, epsilon, **kwargs)
         if not hasattr(self.learning_rate, "assign"):
@@ -224,8 +266,13 @@ class Nadam(_Moments):
         product = self.exact(xp, self.momentum_cache) * now
         self.momentum_cache.assign(product)
         return (
-            rate, 1 - beta_1, 1 - beta_2, 1 / (1 - beta_2**step),
-            (1 - now) / (1 - product), later / (1 - product * later), self.epsilon,
+            rate,
+            1 - beta_1,
+            1 - beta_2,
+            1 / (1 - beta_2**step),
+            (1 - now) / (1 - product),
+            later / (1 - product * later),
+            self.epsilon,
         )
 
     def update(self, xp, coefficients, w, g, slots, scratch):

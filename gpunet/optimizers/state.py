@@ -10,8 +10,17 @@ __all__ = ["State"]
 
 # What only Keras 3 writes into an optimizer's config.
 _KERAS3 = ("loss_scale_factor", "gradient_accumulation_steps")
-_NEWER = ("weight_decay", "clipnorm", "global_clipnorm", "clipvalue", "use_ema", "ema_momentum",
-          "ema_overwrite_frequency", "jit_compile", "is_legacy_optimizer")
+_NEWER = (
+    "weight_decay",
+    "clipnorm",
+    "global_clipnorm",
+    "clipvalue",
+    "use_ema",
+    "ema_momentum",
+    "ema_overwrite_frequency",
+    "jit_compile",
+    "is_legacy_optimizer",
+)
 
 
 class _Variables(list):
@@ -189,9 +198,7 @@ class State:
         if "lr" in config:
             config.setdefault("learning_rate", config.pop("lr"))
         if isinstance(config.get("learning_rate"), dict):
-            config["learning_rate"] = schedules.deserialize(
-                config["learning_rate"], custom_objects
-            )
+            config["learning_rate"] = schedules.deserialize(config["learning_rate"], custom_objects)
         return cls(**config)
 
     def __reduce__(self):

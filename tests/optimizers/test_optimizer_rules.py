@@ -198,7 +198,8 @@ def cases():
     return [
         name
         for name, c in stored.items()
-        if c["model"] == "plain" and c["sample_weight"] is c["class_weight"] is None
+        if c["model"] == "plain"
+        and c["sample_weight"] is c["class_weight"] is None
         # There Keras multiplies its product of momenta once for each weight, not for each step.
         and name != "new_nadam"
     ]
