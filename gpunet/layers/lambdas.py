@@ -103,7 +103,7 @@ class Lambda(Layer):
         ):
             prefix = "" if key == "function" else f"{key}_"
             if callable(value):
-                found[key], kind = _write(value, self.name)
+                found[key], kind = write_function(value, self.name)
                 found[f"{prefix or 'function_'}type"] = kind
                 found[f"{prefix}module"] = getattr(value, "__module__", None)
             elif key == "output_shape":
@@ -127,7 +127,7 @@ class Lambda(Layer):
             kind = config.pop(f"{prefix or 'function_'}type", None)
             module = config.pop(f"{prefix}module", None)
             if key == "function" or kind in ("function", "lambda") or _is_code(config.get(key)):
-                config[key] = _read(config[key], kind, module, layer, custom_objects)
+                config[key] = read_function(config[key], kind, module, layer, custom_objects)
         if isinstance(config.get("output_shape"), list):
             config["output_shape"] = tuple(config["output_shape"])
         config["arguments"] = {
@@ -149,7 +149,7 @@ def _parameters(function):
         return {}
 
 
-def _write(function, layer):
+def write_function(function, layer):
     if isinstance(function, types.FunctionType) and function.__name__ == "<lambda>":
         code = base64.encodebytes(marshal.dumps(function.__code__)).decode("ascii")
         closure = [cell.cell_contents for cell in function.__closure__ or ()] or None
@@ -163,7 +163,7 @@ def _write(function, layer):
     return name, "function"
 
 
-def _read(value, kind, module, layer, custom_objects):
+def read_function(value, kind, module, layer, custom_objects):
     """Return the function that a config means."""
     by_layer = registry.get_registered_object(layer or "", custom_objects)
     if isinstance(value, dict) and value.get("class_name") == "__lambda__":

@@ -7,7 +7,7 @@ import warnings
 from gpunet import config, ops
 from gpunet.layers import merge as merging
 from gpunet.layers.base import Layer, placeholders
-from gpunet.layers.lambdas import _read, _write
+from gpunet.layers.lambdas import read_function, write_function
 from gpunet.nest import flatten
 from gpunet.registry import layers as registered
 
@@ -144,7 +144,7 @@ class Merge(Layer):
         ):
             found[key], found[f"{key}_type"] = value, "raw"
             if callable(value):
-                found[key], found[f"{key}_type"] = _write(value, self.name)
+                found[key], found[f"{key}_type"] = write_function(value, self.name)
         found.update(concat_axis=self.concat_axis, dot_axes=self.dot_axes, arguments=self.arguments)
         return found
 
@@ -156,7 +156,7 @@ class Merge(Layer):
             kind = config.pop(f"{key}_type", "raw")
             if kind != "raw":
                 layer = config.get("name")
-                config[key] = _read(config[key], kind, None, layer, custom_objects)
+                config[key] = read_function(config[key], kind, None, layer, custom_objects)
             elif isinstance(config.get(key), list):
                 config[key] = tuple(config[key])
         return cls(**config)
