@@ -1,0 +1,47 @@
+"""Small helpers for scripts.
+
+What `import gpunet` itself doesn't need is loaded when first used: `_LAZY` says from where.
+"""
+
+import importlib
+
+from gpunet.registry import (
+    CustomObjectScope,
+    custom_object_scope,
+    get_custom_objects,
+    get_registered_name,
+    get_registered_object,
+    register_keras_serializable,
+)
+from gpunet.utils.numeric import normalize, to_categorical
+from gpunet.utils.objects import deserialize_keras_object, serialize_keras_object
+from gpunet.utils.seeds import set_random_seed
+
+# public name -> module that has it
+_LAZY = {}
+
+__all__ = [
+    "CustomObjectScope",
+    "custom_object_scope",
+    "deserialize_keras_object",
+    "get_custom_objects",
+    "get_registered_name",
+    "get_registered_object",
+    "normalize",
+    "register_keras_serializable",
+    "serialize_keras_object",
+    "set_random_seed",
+    "to_categorical",
+    *_LAZY,
+]
+
+
+def __getattr__(name):
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(importlib.import_module(_LAZY[name]), name)
+    return found
+
+
+def __dir__():
+    return sorted({*globals(), *_LAZY})
