@@ -3,6 +3,7 @@
 __all__ = [
     "GpunetError",
     "DeviceError",
+    "DownloadError",
     "GraphError",
     "ShapeError",
     "FileFormatError",
@@ -18,6 +19,10 @@ class GpunetError(Exception):
 
 class DeviceError(GpunetError, ValueError):
     """A device was asked for that this machine or installation doesn't have."""
+
+
+class DownloadError(GpunetError, OSError, ValueError):
+    """A file that the network didn't give, or that came other than expected."""
 
 
 class GraphError(GpunetError, ValueError):

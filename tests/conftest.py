@@ -75,3 +75,16 @@ def seeds():
 def rng():
     """A NumPy generator that gives the same numbers in every run."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A web server of this machine (see local_server.py); KERAS_HOME is an empty folder."""
+    from local_server import serving
+
+    from gpunet.downloads import fetching
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr(fetching, "_PAUSE", 0.001)
+    with serving() as found:
+        yield found

@@ -18,7 +18,7 @@ from gpunet.utils.objects import deserialize_keras_object, serialize_keras_objec
 from gpunet.utils.seeds import set_random_seed
 
 # public name -> module that has it
-_LAZY = {}
+_LAZY = {"get_file": "gpunet.downloads"}
 
 __all__ = [
     "CustomObjectScope",
