@@ -20,6 +20,11 @@ __all__ = [
 _seeded = {}  # seed -> Generator, so that the draws of one seed go on from call to call
 
 
+def generators():
+    """Return the dict seed -> Generator of the sequences that have begun."""
+    return _seeded
+
+
 def reset():
     """Start the sequences of all seeds anew."""
     _seeded.clear()

@@ -1,5 +1,6 @@
 """Callbacks of `Model.fit`."""
 
+from gpunet.callbacks.backup import BackupAndRestore
 from gpunet.callbacks.checkpoint import ModelCheckpoint
 from gpunet.callbacks.loggers import BaseLogger, CSVLogger, ProgbarLogger, RemoteMonitor
 from gpunet.callbacks.rates import LearningRateScheduler, ReduceLROnPlateau
@@ -7,6 +8,7 @@ from gpunet.callbacks.stopping import EarlyStopping, TerminateOnNaN
 from gpunet.training.callbacks import Callback, CallbackList, History, LambdaCallback
 
 __all__ = [
+    "BackupAndRestore",
     "BaseLogger",
     "CSVLogger",
     "Callback",

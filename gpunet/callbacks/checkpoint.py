@@ -41,6 +41,8 @@ class ModelCheckpoint(Callback):
         KeyError: ``filepath`` holds a name that isn't in the logs.
     """
 
+    backed_up = ("best", "epochs_since_last_save", "_batches_since_last_save", "_epoch")
+
     def __init__(
         self,
         filepath,

@@ -23,8 +23,11 @@ class BaseLogger(Callback):
         stateful_metrics: list of names that aren't averaged: the last value counts.
     """
 
+    backed_up = ("seen", "totals")
+
     def __init__(self, stateful_metrics=None):
         self.stateful_metrics = set(stateful_metrics or ())
+        self.seen, self.totals = 0, {}
 
     def on_epoch_begin(self, epoch, logs=None):
         self.seen = 0
@@ -124,6 +127,7 @@ class CSVLogger(Callback):
         append: bool, add to a file that is there, in the columns that it has; False replaces it.
     """
 
+    backed_up = ("written",)
     csv_file = None
 
     def __init__(self, filename, separator=",", append=False):
@@ -149,6 +153,26 @@ class CSVLogger(Callback):
         with open(self.filename, encoding="utf8", newline="") as file:
             header = next(csv.reader(file, delimiter=self.sep), None)
         return header[1:] if header else None
+
+    @property
+    def written(self):
+        """str, the whole file as it is; assigning goes on from there."""
+        if self.csv_file is None:
+            return None
+        self.csv_file.flush()
+        with open(self.filename, encoding="utf8", newline="") as file:
+            return file.read()
+
+    @written.setter
+    def written(self, text):
+        if text is None:
+            return
+        self._close()
+        self.csv_file = open(self.filename, "w", encoding="utf8", newline="")
+        self.csv_file.write(text)
+        self.csv_file.flush()
+        self.keys = self._columns()
+        self.append_header = self.keys is None
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs or {}

@@ -114,6 +114,8 @@ class ReduceLROnPlateau(Callback):
         ValueError: ``factor`` isn't below 1.
     """
 
+    backed_up = ("best", "wait", "cooldown_counter")
+
     def __init__(
         self,
         monitor="val_loss",

@@ -31,6 +31,8 @@ class EarlyStopping(Callback):
         best_epoch: int, its epoch, from 0.
     """
 
+    backed_up = ("wait", "stopped_epoch", "best", "best_epoch", "best_weights")
+
     def __init__(
         self,
         monitor="val_loss",

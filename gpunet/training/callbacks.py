@@ -18,6 +18,12 @@ class Callback:
     params = None
     validation_data = None
 
+    #: bool, called after all others, so that it sees what they did.
+    runs_last = False
+    #: Names of the attributes that `BackupAndRestore` keeps: numbers, texts, arrays, and lists and
+    #: dicts of them.
+    backed_up = ()
+
     def set_params(self, params):
         """Receive the dict of parameters."""
         self.params = params
@@ -121,8 +127,10 @@ class CallbackList:
         return iter(self.callbacks)
 
     def append(self, callback):
-        """Add a callback behind the others."""
-        self.callbacks.append(callback)
+        """Add a callback behind the others, but before those that run last."""
+        last = [getattr(c, "runs_last", False) for c in self.callbacks]
+        end = getattr(callback, "runs_last", False) or True not in last
+        self.callbacks.insert(len(last) if end else last.index(True), callback)
         for setter, value in (("set_params", self.params), ("set_model", self.model)):
             if hasattr(callback, setter):
                 getattr(callback, setter)(value)
@@ -143,6 +151,19 @@ class CallbackList:
     def shows_progress(self):
         """Return whether a callback shows the progress of fit, so that nothing else has to."""
         return any(getattr(callback, "shows_progress", False) for callback in self.callbacks)
+
+    def resume(self, epoch, feeder):
+        """Return (epoch, batch) at which fit begins: where a backup says, if there is one.
+
+        Args:
+            epoch: int, the first epoch otherwise.
+            feeder: what gives the training data.
+        """
+        batch = 0
+        for callback in self.callbacks:
+            if hasattr(callback, "resume_fit"):
+                epoch, batch = callback.resume_fit(epoch, feeder, self.callbacks)
+        return epoch, batch
 
     def call(self, hook, *args):
         """Call a hook of each callback."""
@@ -172,6 +193,8 @@ class History(Callback):
         history: dict name -> list with one value for each epoch.
         epoch: list of epoch numbers.
     """
+
+    backed_up = ("history", "epoch")
 
     def __init__(self):
         self.history = {}

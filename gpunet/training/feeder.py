@@ -140,6 +140,9 @@ class ArrayFeeder:
             start = self.start + i * size
             yield slice(start, min(start + size, self.stop))
 
+    def advance(self, epochs):
+        """Be as after so many epochs: nothing to do, orders come from gpunet's generator alone."""
+
     def batches(self, shuffle=False):
         """Yield one epoch's Batches; see `cuts`."""
         return map(self._cut, self.cuts(shuffle))

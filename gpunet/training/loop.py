@@ -2,6 +2,7 @@
 
 import contextvars
 import functools
+import itertools
 import numbers
 
 import numpy as np
@@ -176,13 +177,15 @@ class Trainer(Compiled):
         logs = {}
         hooks.call("on_train_begin", {})
         try:
+            first, done = hooks.resume(initial_epoch, feeder)
             with Interrupts() as interrupts:
-                for epoch in range(initial_epoch, epochs):
+                for epoch in range(first, epochs):
                     self.reset_metrics()
                     hooks.call("on_epoch_begin", epoch, {})
                     progress.begin(epoch)
                     batches = feeder.batches(shuffle)
-                    self._train_epoch(batches, steps, hooks, progress, interrupts)
+                    self._train_epoch(batches, steps, hooks, progress, interrupts, done)
+                    done = 0
                     logs = self._objective.logs()
                     if check is not None and _is_due(epoch, validation_freq):
                         values = self._test_epoch(check, validation_steps, hooks)
@@ -196,9 +199,10 @@ class Trainer(Compiled):
         hooks.call("on_train_end", logs)
         return history
 
-    def _train_epoch(self, batches, steps, hooks, progress, interrupts):
+    def _train_epoch(self, batches, steps, hooks, progress, interrupts, done):
         watched = hooks.wants_batches("train")
-        for number, batch in zip(range(steps), batches):
+        progress.step(done)
+        for number, batch in itertools.islice(zip(range(steps), batches), done, None):
             if watched:
                 hooks.call("on_train_batch_begin", number, {"batch": number, "size": batch.size})
             train_step(self, batch, interrupts)

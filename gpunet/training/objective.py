@@ -171,6 +171,28 @@ class Objective:
             for s, part in zip(sums[2:], parts):
                 s += part.array * size
 
+    def state(self):
+        """Return what the epoch's losses and metrics have added up, as lists of numpy arrays."""
+        sums = [np.asarray(arrays.to_host(s)) for s in self._sums or ()]
+        return [sums, *[m.metric.get_weights() for m in self.measures]]
+
+    def set_state(self, state):
+        """Go on from where a `state` was taken."""
+        sums, *found = state
+        if self._sums is None and sums:
+            self._sums = [arrays.current_device().xp.zeros((), "float64") for _ in sums]
+        for kept, value in zip(self._sums or (), sums):
+            kept[...] = arrays.to_device(value)
+        for m, values in zip(self.measures, found, strict=True):
+            if len(m.metric.variables) == len(values):
+                m.metric.set_weights(values)
+            else:  # its state is made with the first batch
+                warnings.warn(
+                    f"metric {m.label!r} of the epoch that was broken off covers the rest of it "
+                    "alone",
+                    stacklevel=2,
+                )
+
     # -- reading ----------------------------------------------------------------------------
 
     def reset(self):
