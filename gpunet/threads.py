@@ -16,7 +16,9 @@ import threading
 
 import numpy as np
 
-__all__ = ["count", "one_blas_thread", "spread", "spreading"]
+from gpunet import subnormals
+
+__all__ = ["count", "one_blas_thread", "spread", "spreading", "steady"]
 
 _OPENBLAS = ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}")
 _lock = threading.Lock()
@@ -92,6 +94,21 @@ def one_blas_thread():
     return _one_blas_thread() if _openblas() else contextlib.nullcontext()
 
 
+class steady:
+    """Context of a step: BLAS uses one thread, and subnormal numbers count as zero."""
+
+    __slots__ = ("_blas", "_flushed")
+
+    def __enter__(self):
+        self._blas, self._flushed = one_blas_thread(), subnormals.flushed()
+        self._blas.__enter__()
+        self._flushed.__enter__()
+
+    def __exit__(self, *_):
+        self._flushed.__exit__()
+        self._blas.__exit__(None, None, None)
+
+
 def _forget_helpers():
     """In a forked child: the threads are gone, and with them whoever held the lock."""
     global _lock, _users, _waiting, _helpers
@@ -107,6 +124,7 @@ if hasattr(os, "register_at_fork"):
 
 def _help(waiting):
     """Join in whatever is spread, for ever; the loop of a helper thread."""
+    subnormals.flush_from_now_on()  # as in `spread`: who does a task mustn't change its bits
     while True:
         context, job = waiting.get()
         context.run(job.help)
@@ -191,7 +209,7 @@ def spread(tasks, start, threads=None):
         return
     if _helpers < threads - 1:
         _have_helpers(threads - 1)
-    with _one_blas_thread():
+    with steady():
         for _ in range(threads - 1):
             _waiting.put((contextvars.copy_context(), job))
         job.run()

@@ -14,6 +14,7 @@ from gpunet.optimizers.parts import Store
 from gpunet.optimizers.rows import update_rows
 from gpunet.optimizers.state import State
 from gpunet.schedules import LearningRateSchedule
+from gpunet.subnormals import flushed
 from gpunet.tensor import Shape, Tensor, as_array, value_of
 
 __all__ = ["Optimizer"]
@@ -189,6 +190,14 @@ class Optimizer(Hypers, State):
             left = [(w, g) for w, g in zip(weights, grads) if type(g) is not RowGradient]
             weights, grads = map(list, zip(*left)) if left else ([], [])
         plan = self._store.plan(weights, self.slots(), self.scratch, clipped, self._decays)
+        with flushed():
+            self._sweep(plan, weights, grads, tables, clipped)
+        count = self._iterations.array
+        count += 1
+        return self._iterations
+
+    def _sweep(self, plan, weights, grads, tables, clipped):
+        """Update weights and slots; see `apply`."""
         xp = tables[0][2].xp if tables else plan.xp
         grads = [_dense(xp, g, w) for g, w in zip(grads, weights)]
         step = self.exact(xp, self._iterations)
@@ -209,9 +218,6 @@ class Optimizer(Hypers, State):
         for array, constraint in plan.constrained:
             with no_tape():
                 array[...] = value_of(constraint(Tensor(array)))
-        count = self._iterations.array
-        count += 1
-        return self._iterations
 
     @property
     def takes_rows(self):

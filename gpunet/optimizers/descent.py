@@ -13,9 +13,6 @@ from gpunet.optimizers.hyper import Hyper, epsilon_or_default, not_negative
 
 __all__ = ["SGD", "RMSprop", "Adagrad", "Adadelta", "Ftrl"]
 
-# The smallest normal number, by bytes per element.
-_TINY = {4: float(np.finfo("float32").tiny), 8: float(np.finfo("float64").tiny)}
-
 
 class _Momentum(Optimizer):
     """Optimizers whose momentum may be switched off."""
@@ -165,10 +162,6 @@ class RMSprop(_Momentum):
             xp.add(rms, epsilon, out=t)
             xp.sqrt(t, out=t)
         else:
-            if xp is np:
-                # Where gradients stay away the mean decays to a subnormal number, whose root
-                # takes several times as long; epsilon swallows what is added.
-                rms = xp.add(rms, _TINY[t.dtype.itemsize], out=t)
             xp.sqrt(rms, out=t)
             xp.add(t, epsilon, out=t)
         xp.divide(g, t, out=t)

@@ -19,7 +19,7 @@ def train_step(model, batch, interrupts):
         batch: `Batch`.
         interrupts: `Interrupts`, entered by the caller.
     """
-    with threads.one_blas_thread():
+    with threads.steady():
         _train_step(model._objective, model._plan, model.optimizer, batch, interrupts)
 
 
@@ -50,7 +50,7 @@ def _train_step(objective, plan, optimizer, batch, interrupts):
 def test_step(model, batch):
     """Update losses and metrics with one batch, weights stay."""
     objective, plan = model._objective, model._plan
-    with threads.one_blas_thread(), no_tape(), learning_phase_scope(0), loss_scope() as scope:
+    with threads.steady(), no_tape(), learning_phase_scope(0), loss_scope() as scope:
         y_pred, total, parts = _losses(objective, plan, batch, scope, False)
         objective.track(total, parts, batch.size)
         objective.update(batch.y, y_pred, batch.weight)
@@ -58,7 +58,7 @@ def test_step(model, batch):
 
 def predict_step(model, batch):
     """Return the flat list of outputs for one batch."""
-    with threads.one_blas_thread(), no_tape(), learning_phase_scope(0), loss_scope():
+    with threads.steady(), no_tape(), learning_phase_scope(0), loss_scope():
         return model._plan.predict(batch.x, False)
 
 
