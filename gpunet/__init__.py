@@ -26,6 +26,7 @@ from gpunet.autodiff import GradientTape, custom_gradient
 from gpunet.errors import GpunetError
 from gpunet.layers import Input
 from gpunet.models import Model, Sequential
+from gpunet.old_paths import lazy_modules
 from gpunet.tensor import Tensor, convert_to_tensor
 from gpunet.utils import set_random_seed
 from gpunet.variables import Variable
@@ -62,3 +63,8 @@ __all__ = [
     "set_random_seed",
     "utils",
 ]
+
+# Loaded when they are first used.
+__getattr__ = lazy_modules(
+    __name__, ("applications", "cli", "dropin", "mixed_precision", "saving", "wrappers")
+)

@@ -5,6 +5,7 @@ What `import gpunet` itself doesn't need is loaded when first used: `_LAZY` says
 
 import importlib
 
+from gpunet.old_paths import lazy_modules
 from gpunet.registry import (
     CustomObjectScope,
     custom_object_scope,
@@ -36,9 +37,12 @@ __all__ = [
 ]
 
 
+_module = lazy_modules(__name__, ("conv_utils",))
+
+
 def __getattr__(name):
     if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return _module(name)
     found = globals()[name] = getattr(importlib.import_module(_LAZY[name]), name)
     return found
 

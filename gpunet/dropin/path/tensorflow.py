@@ -1,0 +1,8 @@
+"""What a child process of a running script finds when it imports tensorflow."""
+
+from gpunet import dropin
+
+__all__ = []
+
+dropin.install()
+dropin.stand_in(__name__)

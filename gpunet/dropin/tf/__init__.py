@@ -1,0 +1,3 @@
+"""The functions of TensorFlow that Keras scripts use."""
+
+__all__ = []
