@@ -124,15 +124,23 @@ class Registry:
 
         return add
 
+    def _look_up(self, name, custom_objects):
+        found = get_registered_object(name, custom_objects, self.table)
+        if found is None and ">" in name:  # "keras>Dense", "Package>MyLayer"
+            found = get_registered_object(name.rpartition(">")[2], custom_objects, self.table)
+        return found
+
+    def knows(self, name, custom_objects=None):
+        """Return whether `find` would find something under a name."""
+        return self._look_up(name, custom_objects) is not None
+
     def find(self, name, custom_objects=None):
         """Return the class or function behind a name.
 
         Raises:
             UnknownNameError: there is none; the text lists similar names.
         """
-        found = get_registered_object(name, custom_objects, self.table)
-        if found is None and ">" in name:  # "keras>Dense", "Package>MyLayer"
-            found = get_registered_object(name.rpartition(">")[2], custom_objects, self.table)
+        found = self._look_up(name, custom_objects)
         if found is None:
             close = difflib.get_close_matches(name, self.table, n=3)
             hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else "."

@@ -220,6 +220,8 @@ class _Gradient:
         roots: list of the graph's inputs.
     """
 
+    is_bound = True  # to the layers of the graph, of which a clone would have others
+
     def __init__(self, losses, variable, roots):
         self.variable = variable if isinstance(variable, Variable) else None
         starts = roots if self.variable is not None else [variable, *roots]

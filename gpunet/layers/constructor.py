@@ -61,6 +61,10 @@ class Configured:
         names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD][1:]
         return dict(zip(names, args)).get(name, default)
 
+    def _clone(self):
+        """Return a new layer of the same class and config."""
+        return registry.from_config(type(self), self.get_config())
+
     @classmethod
     def from_config(cls, config):
         """Make a layer from what `get_config` returned."""

@@ -114,6 +114,12 @@ class Lambda(Layer):
         }
         return found
 
+    def _clone(self):
+        if type(self).__init__ is not Lambda.__init__:
+            return super()._clone()
+        functions = (self.function, self._output_shape, self.mask, self.arguments)
+        return type(self)(*functions, **self._base_config())
+
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """Make a layer from its config.

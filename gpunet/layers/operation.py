@@ -30,6 +30,16 @@ class GraphCall(Layer):
     def _to_tensors(self, inputs):
         return inputs
 
+    def _clone(self):
+        if getattr(self.function, "is_bound", False):
+            raise NotImplementedError(
+                f"{self._who}: it is bound to the weights of its model and can't be cloned"
+            )
+        return type(self)(self.function, **self._clone_options(), **self._base_config())
+
+    def _clone_options(self):
+        return {}
+
     def get_config(self):
         """Raise NotImplementedError: functions of a graph aren't written to configs yet."""
         called = getattr(self.function, "__name__", None) or repr(self.function)
@@ -55,6 +65,9 @@ class OpLayer(GraphCall):
         if self.function.variadic:  # these take no numbers, which is what sizes of tensors are
             args = [convert_to_tensor(a) for a in args]
         return self.function(*args, **self.options)
+
+    def _clone_options(self):
+        return {"options": self.options}
 
     def _trace(self, args, kwargs):
         return infer(self.function, args, self.options)

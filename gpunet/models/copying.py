@@ -40,8 +40,14 @@ def recipe(graph, inputs, outputs):
     return calls, map_nest(place, inputs), map_nest(place, outputs)
 
 
-def follow(steps):
-    """Return (inputs, outputs), nested symbolic tensors, of a graph made as a recipe says."""
+def follow(steps, given=None):
+    """Return (inputs, outputs), nested symbolic tensors, of a graph made as a recipe says.
+
+    Args:
+        steps: what `recipe` returned.
+        given: dict InputLayer -> list of the one tensor that is used in place of its own.
+    """
+    given = given or {}
     calls, inputs, outputs = steps
     made = []
 
@@ -50,7 +56,7 @@ def follow(steps):
 
     for layer, args, kwargs in calls:
         if isinstance(layer, InputLayer):
-            made.append(layer._inbound_nodes[0].outputs)
+            made.append(given.get(layer) or layer._inbound_nodes[0].outputs)
         else:
             made.append(flatten(layer(*map_nest(tensor, args), **map_nest(tensor, kwargs))))
     return map_nest(tensor, inputs), map_nest(tensor, outputs)
@@ -59,13 +65,19 @@ def follow(steps):
 class Copied:
     """Mixin that lets models be deep-copied and pickled, with their optimizer's state."""
 
+    def _graph_with_losses(self):
+        """Return (graph that gives the losses added to it too, list of these losses)."""
+        graph = self._graph
+        losses = [loss for loss in self._losses if isinstance(loss, SymbolicTensor)]
+        if losses:
+            graph = Graph(graph.inputs, graph.outputs + losses, self.name, graph.aliases)
+        return graph, losses
+
     def __getstate__(self):
         state = super().__getstate__()
-        graph, steps, slots = self._graph, None, None
-        if graph is not None:
-            losses = [loss for loss in self._losses if isinstance(loss, SymbolicTensor)]
-            if losses:
-                graph = Graph(graph.inputs, graph.outputs + losses, self.name, graph.aliases)
+        steps = slots = None
+        if self._graph is not None:
+            graph, losses = self._graph_with_losses()
             steps = recipe(graph, self._input_nest, [self._output_nest, losses])
         if hasattr(self.optimizer, "state_of") and int(self.optimizer.iterations):
             slots = [w.numpy() for w in self.optimizer.state_of(self.trainable_weights)[1]]

@@ -10,6 +10,7 @@ from gpunet.layers.masks import mask_of
 from gpunet.models.copying import Copied
 from gpunet.nest import flatten, map_nest, pack
 from gpunet.saving.config import graph_config, graph_from_config
+from gpunet.saving.unknown import with_all_unknown
 from gpunet.saving.files import Saving
 from gpunet.summary import print_summary
 from gpunet.tensor import Shape, Tensor
@@ -317,6 +318,17 @@ class Model(Copied, Layer, Trainer, Saving):
             )
         return super().get_config()
 
+    def to_yaml(self, **kwargs):
+        """Raise an error: YAML can run code while it is read, so Keras took it out as well.
+
+        Raises:
+            RuntimeError: always.
+        """
+        raise RuntimeError(
+            "Method `model.to_yaml()` has been removed due to security risk of arbitrary code "
+            "execution. Please use `model.to_json()` instead."
+        )
+
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """Make a model from what `get_config` returned.
@@ -328,7 +340,8 @@ class Model(Copied, Layer, Trainer, Saving):
         if "layers" not in config or "input_layers" not in config:
             with registry.custom_object_scope(custom_objects):
                 return super().from_config(config)
-        inputs, outputs = graph_from_config(config, custom_objects)
+        with with_all_unknown(config, custom_objects=custom_objects):
+            inputs, outputs = graph_from_config(config, custom_objects)
         model = cls(inputs=inputs, outputs=outputs, name=config.get("name"))
         model._trainable = bool(config.get("trainable", True))
         return model

@@ -9,6 +9,7 @@ from gpunet.layers.input import Input, InputLayer
 from gpunet.models.model import Model
 from gpunet.nest import is_nested
 from gpunet.saving.config import layer_config, layer_from_config
+from gpunet.saving.unknown import with_all_unknown
 
 __all__ = ["Sequential"]
 
@@ -198,8 +199,9 @@ class Sequential(Model):
         if isinstance(config, list):
             config = {"layers": config}
         model = cls(name=config.get("name"))
-        for entry in config.get("layers", []):
-            model.add(layer_from_config(entry, custom_objects))
+        with with_all_unknown(config, custom_objects=custom_objects):
+            for entry in config.get("layers", []):
+                model.add(layer_from_config(entry, custom_objects))
         if model.outputs is None and config.get("build_input_shape") and model.layers:
             model.build(config["build_input_shape"])
         return model

@@ -19,6 +19,7 @@ from gpunet.saving.hdf5 import (
     read_text,
     replace_file,
 )
+from gpunet.saving.unknown import with_all_unknown
 from gpunet.saving.weights import has_weights, read_weights, write_weights
 
 __all__ = ["Saving", "save_model", "load_model", "KERAS_VERSION"]
@@ -151,8 +152,14 @@ def load_model(
         registry.custom_object_scope(custom_objects),
         _named_errors(name),
     ):
-        with safe_mode_scope(safe_mode), _understood("model_config"):
-            model = layer_from_config(_read_json(file, "model_config"), custom_objects)
+        config = _read_json(file, "model_config")
+        training = _read_json(file, "training_config", needed=False) if compile else None
+        with (
+            safe_mode_scope(safe_mode),
+            _understood("model_config"),
+            with_all_unknown(config, training, custom_objects=custom_objects),
+        ):
+            model = layer_from_config(config, custom_objects)
             if not isinstance(model, Saving):
                 raise FileFormatError(f"it holds a {type(model).__name__}, which is no model")
         weights = member(file, "model_weights")
@@ -160,10 +167,12 @@ def load_model(
             raise FileFormatError("its model_config says nothing of the input's shape")
         if model.built:
             read_weights(weights, model, max_bytes=max_bytes)
-        training = _read_json(file, "training_config", needed=False) if compile else None
         if training is not None:
             try:
-                with _understood("training_config"):
+                with (
+                    _understood("training_config"),
+                    with_all_unknown(training, custom_objects=custom_objects),
+                ):
                     compile_from(model, training)
             except UnknownNameError as error:
                 raise UnknownNameError(
