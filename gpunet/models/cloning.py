@@ -9,7 +9,7 @@ from gpunet.layers.lambdas import safe_mode_scope
 from gpunet.models.copying import follow, recipe
 from gpunet.models.model import Model
 from gpunet.models.sequential import Sequential
-from gpunet.nest import flatten, pack
+from gpunet.nest import flatten
 from gpunet.saving.config import layer_from_config
 from gpunet.saving.unknown import with_all_unknown
 

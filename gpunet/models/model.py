@@ -10,8 +10,8 @@ from gpunet.layers.masks import mask_of
 from gpunet.models.copying import Copied
 from gpunet.nest import flatten, map_nest, pack
 from gpunet.saving.config import graph_config, graph_from_config
-from gpunet.saving.unknown import with_all_unknown
 from gpunet.saving.files import Saving
+from gpunet.saving.unknown import with_all_unknown
 from gpunet.summary import print_summary
 from gpunet.tensor import Shape, Tensor
 from gpunet.training.loop import Trainer
