@@ -1,4 +1,4 @@
-"""Data made ready for models: `sequence` and `text`, loaded when first used."""
+"""Data made ready for models: `image`, `sequence` and `text`, loaded when first used."""
 
 import importlib
 import pkgutil
