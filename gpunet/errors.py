@@ -1,5 +1,9 @@
 """gpunet's own exceptions; each is also the built-in one that Keras users catch."""
 
+import os
+import sys
+import warnings
+
 __all__ = [
     "GpunetError",
     "DeviceError",
@@ -10,7 +14,23 @@ __all__ = [
     "KernelSourceError",
     "MissingPackageError",
     "UnknownNameError",
+    "warn",
 ]
+
+_HERE = os.path.dirname(__file__) + os.sep
+
+
+def warn(message, category=UserWarning):
+    """Warn about the line of the user's program that called gpunet.
+
+    Args:
+        message: str.
+        category: class of warnings.
+    """
+    level, frame = 2, sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_HERE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
 
 
 class GpunetError(Exception):

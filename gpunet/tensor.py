@@ -12,6 +12,7 @@ __all__ = [
     "Tensor",
     "as_array",
     "convert_to_tensor",
+    "from_dlpack",
     "int_shape",
     "value_of",
 ]
@@ -251,7 +252,7 @@ def as_array(value, dtype=None):
     """Return a value as an array of the current device; see `convert_to_tensor`."""
     if not arrays.is_array(value):
         if hasattr(value, "__dlpack__") and not isinstance(value, Operators):
-            value = _from_dlpack(value)
+            value = from_dlpack(value)
         else:
             value = _from_python(value)
             dtype = _python_dtype(value) if dtype is None else dtype
@@ -263,7 +264,7 @@ def as_array(value, dtype=None):
 _DLPACK_CPU = (1, 3)  # in the host's memory, pageable or pinned
 
 
-def _from_dlpack(value):
+def from_dlpack(value):
     """Return an array that shares the memory of another library's."""
     if value.__dlpack_device__()[0] in _DLPACK_CPU:
         return np.from_dlpack(value)

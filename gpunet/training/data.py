@@ -5,7 +5,7 @@ import numpy as np
 from gpunet import arrays, config
 from gpunet.errors import ShapeError
 from gpunet.nest import flatten
-from gpunet.tensor import Shape, Tensor
+from gpunet.tensor import Shape, Tensor, from_dlpack
 
 __all__ = ["Column", "as_columns", "structure_of", "check_shapes", "check_finite"]
 
@@ -189,8 +189,10 @@ def as_column(value, label):
         value = value.data
     if hasattr(value, "tocsr"):
         raise TypeError(f"{label}: expected a dense array, got {type(value).__name__}; .toarray()")
-    if hasattr(value, "to_numpy"):  # pandas
-        value = value.to_numpy()
+    if hasattr(value, "to_numpy"):  # pandas, and other tables
+        value = _of_table(value)
+    elif hasattr(value, "__dlpack__") and not arrays.is_array(value):  # torch, JAX
+        value = from_dlpack(value.detach() if hasattr(value, "detach") else value)
     if isinstance(value, np.ndarray):
         value = value if isinstance(value, np.memmap) else np.asarray(value)
     elif not arrays.is_array(value) and not _reads_slices(value):
@@ -203,6 +205,16 @@ def as_column(value, label):
     if len(value.shape) == 0:
         raise ShapeError(f"{label}: expected an array with a batch axis, got a single number")
     return Column(value, label)
+
+
+def _of_table(value):
+    values = value.to_numpy()
+    if values.dtype == object:  # columns of several types, or of types with missing values
+        try:
+            return value.to_numpy(dtype=config.floatx(), na_value=np.nan)
+        except (TypeError, ValueError):
+            pass  # the error that follows says what is in there
+    return values
 
 
 def _reads_slices(value):

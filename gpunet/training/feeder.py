@@ -1,5 +1,6 @@
 """Columns to batches: in which order, and one copy for each batch."""
 
+import itertools
 import numbers
 
 import numpy as np
@@ -40,12 +41,14 @@ class Batch:
         y: list of Tensors or Nones, one for each output; None if there are no targets.
         weight: list of Tensors or Nones, one for each output; None if there are none.
         size: int, number of samples.
+        nests: the nests that x, y and weight were given in, None for a single array each; None
+            unless a step of the user's own gets the batch.
     """
 
-    __slots__ = ("x", "y", "weight", "size")
+    __slots__ = ("x", "y", "weight", "size", "nests")
 
-    def __init__(self, x, y, weight, size):
-        self.x, self.y, self.weight, self.size = x, y, weight, size
+    def __init__(self, x, y, weight, size, nests=None):
+        self.x, self.y, self.weight, self.size, self.nests = x, y, weight, size, nests
 
 
 class ArrayFeeder:
@@ -57,6 +60,7 @@ class ArrayFeeder:
         weight: list of Columns or Nones, or None.
         batch_size: int, 32 by default.
         what: str, who asks, for error texts.
+        nests: as `Batch` has them.
 
     Attributes:
         samples: int.
@@ -66,8 +70,8 @@ class ArrayFeeder:
         ValueError: no samples, or columns of different lengths.
     """
 
-    def __init__(self, x, y=None, weight=None, batch_size=None, what="fit"):
-        self.x, self.y, self.weight, self.what = x, y, weight, what
+    def __init__(self, x, y=None, weight=None, batch_size=None, what="fit", nests=None):
+        self.x, self.y, self.weight, self.what, self.nests = x, y, weight, what, nests
         lengths = {c.label: len(c) for c in self._columns()}
         if len(set(lengths.values())) > 1:
             raise ValueError(
@@ -101,7 +105,7 @@ class ArrayFeeder:
         return self._part(self.start, self.start + at), self._part(self.start + at, self.stop)
 
     def _part(self, start, stop):
-        part = ArrayFeeder(self.x, self.y, self.weight, self.batch_size, self.what)
+        part = ArrayFeeder(self.x, self.y, self.weight, self.batch_size, self.what, self.nests)
         part._span(start, stop)
         return part
 
@@ -143,9 +147,15 @@ class ArrayFeeder:
     def advance(self, epochs):
         """Be as after so many epochs: nothing to do, orders come from gpunet's generator alone."""
 
-    def batches(self, shuffle=False):
-        """Yield one epoch's Batches; see `cuts`."""
-        return map(self._cut, self.cuts(shuffle))
+    def batches(self, shuffle=False, done=0):
+        """Yield one epoch's Batches but the first ``done``; see `cuts`."""
+        return map(self._cut, itertools.islice(self.cuts(shuffle), done, None))
+
+    def ended(self):
+        """A pass has come to its end; see `gpunet.training.streams`."""
+
+    def close(self):
+        """Stop fetching: nothing is fetched ahead."""
 
     def whole(self):
         """Return all samples as one Batch."""
@@ -162,6 +172,7 @@ class ArrayFeeder:
             _rows(self.y, where),
             _rows(self.weight, where),
             where.stop - where.start if type(where) is slice else len(where),
+            self.nests,
         )
 
 

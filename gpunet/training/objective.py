@@ -212,6 +212,13 @@ class Objective:
             found.update(self._read(m))
         return found
 
+    def running(self, i):
+        """Return the mean of the loss ``loss_labels[i]`` since the last reset, on the device."""
+        if self._sums is None:
+            return Tensor(np.zeros(()))
+        xp = arrays.module_of(self._sums[0])
+        return Tensor(self._sums[1 + i] / xp.maximum(self._sums[0], 1.0))
+
     def _read(self, m):
         result = m.metric.result()
         if not isinstance(result, dict):

@@ -1,8 +1,7 @@
 """Compiling: what training minimises, and what a step needs to know of the model."""
 
-import warnings
-
 from gpunet import optimizers
+from gpunet.errors import warn
 from gpunet.graph import Graph, SymbolicTensor
 from gpunet.nest import flatten, map_nest, pack
 from gpunet.tensor import Shape
@@ -10,7 +9,7 @@ from gpunet.training.objective import Objective
 from gpunet.training.step import predict_step
 from gpunet.variables import allocate
 
-__all__ = ["Plan", "Compiled"]
+__all__ = ["Plan", "Compiled", "objective_of", "names_of"]
 
 # Arguments of compile that later versions know and that change nothing here.
 _IGNORED = ("pss_evaluation_shards", "auto_scale_loss", "experimental_run_tf_function")
@@ -89,10 +88,9 @@ class Plan:
             return
         if set(map(id, model.trainable_weights)) != set(map(id, self.weights)):
             self._warned = True
-            warnings.warn(
+            warn(
                 f"model {model.name!r}: `trainable` was changed after compile(); it takes "
                 "effect at the next compile()",
-                stacklevel=7,
             )
 
 
@@ -173,7 +171,7 @@ class Compiled:
         }
         objective = None
         if self.outputs is not None:
-            objective = _objective_of(arguments, self.output_names, [t.shape for t in self.outputs])
+            objective = objective_of(arguments, self.output_names, [t.shape for t in self.outputs])
         self._compiled, self._objective, self._plan = arguments, objective, None
         self._flags = flags_of(self)
         self.optimizer, self.loss = chosen, loss
@@ -197,8 +195,8 @@ class Compiled:
                 names, shapes = self.output_names, [t.shape for t in self.outputs]
             else:
                 y = predict_step(self, first())
-                names, shapes = _names_of(self._plan.structure), [(None, *t.shape[1:]) for t in y]
-            self._objective = _objective_of(self._compiled, names, shapes)
+                names, shapes = names_of(self._plan.structure), [(None, *t.shape[1:]) for t in y]
+            self._objective = objective_of(self._compiled, names, shapes)
         if what in ("fit", "train_on_batch") and self._compiled is not None:
             self._plan.warn_if_stale(self)
 
@@ -226,7 +224,8 @@ class Compiled:
             self._objective.reset()
 
 
-def _objective_of(given, names, shapes):
+def objective_of(given, names, shapes):
+    """Return the Objective that arguments of `compile` make for outputs of these shapes."""
     return Objective(
         given["loss"],
         given["metrics"],
@@ -237,7 +236,7 @@ def _objective_of(given, names, shapes):
     )
 
 
-def _names_of(structure):
+def names_of(structure):
     """Return names for a subclassed model's outputs: a dict's keys, else ``output_1``, ..."""
     if isinstance(structure, dict) and not any(map(_nested, structure.values())):
         return [str(key) for key in structure]

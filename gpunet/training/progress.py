@@ -69,6 +69,12 @@ class Progress(Callback):
         self.read, self.unit = logs, unit
         self.bar = None
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
     def begin(self, epoch=0):
         """Start an epoch."""
         self.start = time.perf_counter()

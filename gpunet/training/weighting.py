@@ -43,7 +43,7 @@ def sample_weights(given, names, keys, label):
     return found
 
 
-def with_classes(class_weight, ys, ws, names, objective, what):
+def with_classes(class_weight, ys, ws, names, classes, what):
     """Return sample weights multiplied with the weights of the samples' classes.
 
     Args:
@@ -51,7 +51,7 @@ def with_classes(class_weight, ys, ws, names, objective, what):
         ys: list of the targets' Columns or Nones.
         ws: list of the weights' Columns or Nones, or None.
         names: list of the outputs' names.
-        objective: `Objective`, knows the outputs' shapes.
+        classes: function: number of an output -> how many classes it tells apart, or None.
         what: str for error texts.
     """
     label = f"{what}: class_weight"
@@ -63,7 +63,7 @@ def with_classes(class_weight, ys, ws, names, objective, what):
     found = list(ws or [None] * len(ys))
     for i, (y, weights) in enumerate(zip(ys, chosen, strict=True)):
         if weights and y is not None:
-            made = _of_classes(y, weights, objective.classes(i), label)
+            made = _of_classes(y, weights, classes(i), label)
             if found[i] is not None:
                 given = np.asarray(arrays.to_host(found[i].take(slice(0, None))))
                 if len(given) == len(made):  # else the feeder will say so

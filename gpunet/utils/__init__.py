@@ -19,7 +19,12 @@ from gpunet.utils.objects import deserialize_keras_object, serialize_keras_objec
 from gpunet.utils.seeds import set_random_seed
 
 # public name -> module that has it
-_LAZY = {"get_file": "gpunet.downloads"}
+_LAZY = {
+    "get_file": "gpunet.downloads",
+    "Sequence": "gpunet.data.sequence",
+    "pack_x_y_sample_weight": "gpunet.training.feeding",
+    "unpack_x_y_sample_weight": "gpunet.training.feeding",
+}
 
 __all__ = [
     "CustomObjectScope",

@@ -41,10 +41,6 @@ def with_nan(a):
     return a
 
 
-def generator():
-    yield X, Y
-
-
 # What can be wrong with the data of fit, evaluate, train_on_batch and test_on_batch alike:
 # label -> (model, arguments, texts that the error has).
 DATA = {
@@ -65,7 +61,6 @@ DATA = {
     "x set": (one, {"x": {1, 2}, "y": Y}, ["x", "numbers", "object"]),
     "x ragged": (one, {"x": [[1, 2, 3, 4], [1, 2]], "y": Y[:2]}, ["x", "no array"]),
     "x masked": (one, {"x": np.ma.masked_less(X, 0), "y": Y}, ["x", "masked", "filled"]),
-    "x generator": (one, {"x": generator()}, ["x", "generator"]),
     "x NaN": (one, {"x": with_nan(X), "y": Y}, ["x", "NaN in 1 of 12 rows", "row 5"]),
     "x empty": (one, {"x": X[:0], "y": Y[:0]}, ["at least one sample"]),
     "x two for one": (one, {"x": [X, X], "y": Y}, ["x", "1 array", "got 2"]),

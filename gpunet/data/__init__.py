@@ -1,0 +1,3 @@
+"""Batches that come from elsewhere than arrays, and who fetches them ahead of training."""
+
+__all__ = []
