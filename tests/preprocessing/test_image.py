@@ -21,6 +21,7 @@ from gpunet.preprocessing.image import (
     img_to_array,
     load_img,
     random_brightness,
+    random_shift,
     random_zoom,
     save_img,
     smart_resize,
@@ -205,7 +206,7 @@ def test_affine_transforms_that_can_be_told_by_eye():
     turned = apply_affine_transform(x, theta=90)
     np.testing.assert_allclose(turned[..., 0], np.rot90(x[..., 0]), atol=1e-6)
     moved = apply_affine_transform(x, tx=1, fill_mode="constant", cval=-1.0)
-    np.testing.assert_allclose(moved[..., 0], [[3, 4, 5], [6, 7, 8], [-1, -1, -1]])
+    np.testing.assert_allclose(moved[..., 0], [[1, 2, -1], [4, 5, -1], [7, 8, -1]])
     assert apply_affine_transform(x) is x
     with pytest.raises(ValueError, match="axes"):
         apply_affine_transform(x, theta=1, channel_axis=1)
@@ -216,6 +217,18 @@ def test_affine_transforms_that_can_be_told_by_eye():
     for function in (random_zoom, random_brightness):
         with pytest.raises(ValueError, match="two floats"):
             function(x, 0.5)
+
+
+@pytest.mark.parametrize("side", ["width", "height"])
+def test_shifts_go_the_way_their_names_say(side):
+    x = np.zeros((6, 9, 1), "float32")
+    x[(slice(None), 4) if side == "height" else (3, slice(None))] = 1  # a line along that way
+    generator = ImageDataGenerator(**{f"{side}_shift_range": [2]})
+    np.testing.assert_array_equal(generator.random_transform(x, seed=1), x)
+    other = ImageDataGenerator(**{f"{'width' if side == 'height' else 'height'}_shift_range": [2]})
+    assert not np.array_equal(other.random_transform(x, seed=1), x)
+    move = random_shift(x, *((0.5, 0) if side == "width" else (0, 0.5)), 0, 1, 2)
+    np.testing.assert_allclose(move, x, atol=1e-6)
 
 
 # -- files ---------------------------------------------------------------------------------------

@@ -290,8 +290,8 @@ class ImageDataGenerator:
     def _drawn(self, shape, draws):
         height, width = shape[self.row_axis - 1], shape[self.col_axis - 1]
         theta = _around_zero(self.rotation_range, draws)
-        tx = _shift(self.height_shift_range, height, draws)
-        ty = _shift(self.width_shift_range, width, draws)
+        ty = _shift(self.height_shift_range, height, draws)
+        tx = _shift(self.width_shift_range, width, draws)
         shear = _around_zero(self.shear_range, draws)
         low, high = self.zoom_range
         zx, zy = (1, 1) if low == high == 1 else draws.uniform(low, high, 2)

@@ -42,9 +42,9 @@ def apply_affine_transform(
     Args:
         x: array of 3 axes.
         theta: float, degrees.
-        tx, ty: floats, pixels down and to the right by which the image is looked up.
+        tx, ty: floats, pixels to the right and down by which the image is looked up.
         shear: float, degrees.
-        zx, zy: floats, down and to the right; numbers below 1 enlarge.
+        zx, zy: floats, of width and height; numbers below 1 enlarge.
         row_axis, col_axis, channel_axis: ints, which axis is what; channels come first or last.
         fill_mode: what lies outside: ``'nearest'``, ``'constant'``, ``'reflect'`` or ``'wrap'``.
         cval: float for ``'constant'``.
@@ -187,8 +187,8 @@ def random_shift(
 ):
     """Return an image moved by up to the parts ``wrg`` of its width and ``hrg`` of its height."""
     axes = (row_axis, col_axis, channel_axis, fill_mode, cval, interpolation_order)
-    tx = np.random.uniform(-hrg, hrg) * x.shape[row_axis]
-    ty = np.random.uniform(-wrg, wrg) * x.shape[col_axis]
+    ty = np.random.uniform(-hrg, hrg) * x.shape[row_axis]
+    tx = np.random.uniform(-wrg, wrg) * x.shape[col_axis]
     return apply_affine_transform(x, 0, tx, ty, 0, 1, 1, *axes)
 
 
