@@ -28,6 +28,7 @@ __all__ = [
     "register_keras_serializable",
     "get_registered_name",
     "get_registered_object",
+    "takes",
 ]
 
 _global_custom = {}
@@ -211,11 +212,11 @@ class Registry:
         if not inspect.isclass(cls):
             return cls
         if isinstance(inner, dict):
-            inner = {k: v for k, v in inner.items() if (k, v) not in self.neutral or _takes(cls, k)}
+            inner = {k: v for k, v in inner.items() if (k, v) not in self.neutral or takes(cls, k)}
         return from_config(cls, inner, custom_objects)
 
 
-def _takes(cls, name):
+def takes(cls, name):
     """Return whether a constructor, or one that it passes arguments on to, names a parameter."""
     return any(
         name in inspect.signature(base.__init__).parameters
@@ -235,7 +236,10 @@ def from_config(cls, config, custom_objects=None):
 
 activations = Registry("activation")
 constraints = Registry("constraint")
-initializers = Registry("initializer", [("input_axes", None), ("output_axes", None)])
+initializers = Registry(
+    "initializer",
+    [("input_axes", None), ("output_axes", None), ("dtype", "float32"), ("dtype", None)],
+)
 layers = Registry("layer", [("optional", False), ("quantization_config", None)])
 losses = Registry("loss")
 metrics = Registry("metric")

@@ -126,7 +126,15 @@ def read_state(group, model, max_bytes=None):
         max_bytes: int, cap of the declared sizes.
     """
     optimizer, weights = model.optimizer, model.trainable_weights
-    _, datasets = find_arrays(group)
+    names, datasets = find_arrays(group)
+    rate = None
+    for place, name in reversed(list(enumerate(names))):
+        if name.endswith("/learning_rate"):  # Keras 3 keeps it among the weights
+            rate = datasets.pop(place)
+        elif (
+            rate is None and name == "variable"
+        ):  # its Nadam's product, which follows from the step
+            del datasets[place]
     shapes = {(), (1,), *(tuple(w.shape) for w in weights)}
     try:
         for dataset in datasets:
@@ -139,6 +147,8 @@ def read_state(group, model, max_bytes=None):
         if any(np.ndim(v) for v in values) or len(values) > len(optimizer.weights):
             optimizer.build(weights)
         optimizer.set_weights(values)
+        if rate is not None and rate.shape == ():
+            optimizer.learning_rate = float(read_array(rate))
     except ShapeError as error:
         warnings.warn(
             f"load_model: the optimizer's state in the file doesn't fit model {model.name!r}, "

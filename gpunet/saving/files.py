@@ -10,6 +10,7 @@ from gpunet import registry
 from gpunet.errors import FileFormatError, GpunetError, UnknownNameError
 from gpunet.saving.compiled import compile_from, read_state, training_config, write_state
 from gpunet.saving.config import layer_config, layer_from_config
+from gpunet.saving.dialects import for_all, modern
 from gpunet.saving.hdf5 import (
     has_attribute,
     has_member,
@@ -107,7 +108,7 @@ def save_model(model, filepath, overwrite=True, include_optimizer=True, save_for
             "isn't written to files; save the weights alone by save_weights()"
         )
     compiled = include_optimizer and model.optimizer is not None
-    config = json.dumps(layer_config(model), default=_plain)
+    config = json.dumps(for_all(layer_config(model)), default=_plain)
     training = json.dumps(training_config(model), default=_plain) if compiled else None
     with replace_file(filepath) as file:
         _stamp(file)
@@ -153,6 +154,8 @@ def load_model(
         _named_errors(name),
     ):
         config = _read_json(file, "model_config")
+        with _understood("model_config"):
+            config = modern(config, custom_objects, read_text(file, "keras_version") or "")
         training = _read_json(file, "training_config", needed=False) if compile else None
         with (
             safe_mode_scope(safe_mode),

@@ -3,11 +3,21 @@
 import math
 import os
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 
 from gpunet.errors import FileFormatError, ShapeError
-from gpunet.saving.hdf5 import dataset, has_member, member, read_array, read_names, write_names
+from gpunet.saving.hdf5 import (
+    dataset,
+    has_member,
+    member,
+    read_array,
+    read_names,
+    read_text,
+    write_names,
+)
+from gpunet.saving.old_weights import TODAY, Origin, conversion
 from gpunet.tensor import Shape
 from gpunet.variables import allocate
 
@@ -30,18 +40,36 @@ def layer_weights(layer):
 
 
 def _parts(model):
-    """Return (name, who, weights) of all that files keep in a group of its own.
+    """Return a `_Part` for each of the layers that files keep in a group of its own.
 
     Files list the layers in the order of the graph, Sequential models without InputLayer.
     """
     return [
-        (layer.name, f"{type(layer).__name__} {layer.name!r}", layer_weights(layer))
+        _Part(layer.name, f"{type(layer).__name__} {layer.name!r}", layer_weights(layer), layer)
         for layer in model.layers
     ]
 
 
+class _Part(NamedTuple):
+    """What files keep in one group: weights of a layer, or the model's own (layer None)."""
+
+    name: str
+    who: str
+    weights: list
+    layer: object
+
+
+class _Filling(NamedTuple):
+    """Weights, the datasets they are filled from, and the conversion of the arrays or None."""
+
+    part: _Part
+    group: object
+    datasets: list
+    convert: object
+
+
 def _own_weights(model):
-    inside = {id(w) for _, _, weights in _parts(model) for w in weights}
+    inside = {id(w) for part in _parts(model) for w in part.weights}
     return [w for w in layer_weights(model) if id(w) not in inside]
 
 
@@ -56,10 +84,10 @@ def write_weights(group, model):
         model: Model.
     """
     parts = _parts(model)
-    write_names(group, "layer_names", [name for name, _, _ in parts])
-    for name, _, weights in parts:
-        inner = group.require_group(name)  # layers may be called 'a' and 'a/b'
-        write_arrays(inner, [w.name for w in weights], [w.numpy() for w in weights])
+    write_names(group, "layer_names", [part.name for part in parts])
+    for part in parts:
+        inner = group.require_group(part.name)  # layers may be called 'a' and 'a/b'
+        write_arrays(inner, [w.name for w in part.weights], [w.numpy() for w in part.weights])
     own = _own_weights(model)
     if own:
         inner = group.require_group(_OWN)
@@ -131,20 +159,36 @@ def read_weights(group, model, by_name=False, skip_mismatch=False, reshape=False
     Raises:
         ValueError: another number of layers or weights, or other shapes.
     """
-    pairs = []
-    for who, weights, inner in _matched_by(by_name, group, model):
+    origin = origin_of(group)
+    fillings = []
+    for part, inner in _matched_by(by_name, group, model):
         try:
-            pairs += _match(who, weights, inner, reshape)
+            fillings.append(_match(part, inner, reshape, origin))
         except ShapeError as error:
             if not (by_name and skip_mismatch):
                 raise
             warnings.warn(f"load_weights: skipped, {error}", stacklevel=4)
-    check_total([d for _, d in pairs], max_bytes)
+    check_total([d for filling in fillings for d in filling.datasets], max_bytes)
     # Everything is read and checked before anything is written.
-    values = [read_array(d) for _, d in pairs]
+    pairs = []
+    for filling in fillings:
+        values = [read_array(d) for d in filling.datasets]
+        if filling.convert is not None:
+            values = filling.convert(values)
+            _check_shapes(filling.part, values, filling.group, reshape)
+        pairs += zip(filling.part.weights, values, strict=True)
     allocate([w for w, _ in pairs], fill=False)
-    for (weight, _), value in zip(pairs, values, strict=True):
+    for weight, value in pairs:
         weight.assign(value.reshape(tuple(weight.shape)))
+
+
+def origin_of(group):
+    """Return who wrote the weights in a group with ``layer_names``."""
+    version = read_text(group, "keras_version") or read_text(group.file, "keras_version") or "1"
+    backend = read_text(group, "backend") or read_text(group.file, "backend") or TODAY.backend
+    return Origin(
+        1 if version.startswith("1") else 2, backend if backend == "theano" else TODAY.backend
+    )
 
 
 def has_weights(group):
@@ -157,45 +201,54 @@ def _groups(group, names):
 
 
 def _matched_by(by_name, group, model):
-    """Return (who, weights, group of the file) of all layers to be filled."""
+    """Return (part, group of the file) of all layers to be filled."""
     names = read_names(group, "layer_names")
     parts = _parts(model)
     if by_name:
         listed = set(names)
-        found = [
-            (who, weights, member(group, name)) for name, who, weights in parts if name in listed
-        ]
+        found = [(part, member(group, part.name)) for part in parts if part.name in listed]
         if not found:
             warnings.warn(
                 f"load_weights: no layer of the file has the name of one of model {model.name!r}",
                 stacklevel=5,
             )
     else:
-        parts = [part for part in parts if part[2]]
+        parts = [part for part in parts if part.weights]
         groups = _groups(group, names)
         if len(parts) != len(groups):
             raise ShapeError(
                 f"the file has weights for {len(groups)} layers, model {model.name!r} has "
                 f"{len(parts)} layers with weights"
             )
-        found = [(who, weights, g) for (_, who, weights), g in zip(parts, groups, strict=True)]
+        found = list(zip(parts, groups, strict=True))
     own = _own_weights(model)
     if own and not (by_name and not has_member(group, _OWN)):
-        found.append((f"model {model.name!r}", own, member(group, _OWN)))
+        part = _Part(_OWN, f"model {model.name!r}", own, None)
+        found.append((part, member(group, _OWN)))
     return found
 
 
-def _match(who, weights, group, reshape):
+def _match(part, group, reshape, origin):
     _, datasets = find_arrays(group)
-    if len(weights) != len(datasets):
+    convert = None
+    if part.layer is not None:
+        convert = conversion(part.layer, [d.shape for d in datasets], origin)
+    if convert is None:
+        _check_shapes(part, datasets, group, reshape)
+    return _Filling(part, group, datasets, convert)
+
+
+def _check_shapes(part, arrays, group, reshape):
+    """Raise a ShapeError unless arrays, or datasets, are what weights can be filled with."""
+    if len(part.weights) != len(arrays):
         raise ShapeError(
-            f"{who} has {len(weights)} weights, the file has {len(datasets)} for it "
+            f"{part.who} has {len(part.weights)} weights, the file has {len(arrays)} for it "
             f"(group {group.name!r})"
         )
-    for w, d in zip(weights, datasets, strict=True):
-        if tuple(w.shape) != tuple(d.shape) and not (reshape and w.size == math.prod(d.shape)):
+    for w, a in zip(part.weights, arrays, strict=True):
+        if tuple(w.shape) != tuple(a.shape) and not (reshape and w.size == math.prod(a.shape)):
+            place = f"dataset {a.name!r}" if hasattr(a, "name") else f"group {group.name!r}"
             raise ShapeError(
-                f"{who}: weight {w.name!r} has shape {w.shape}, the file has {Shape(d.shape)} "
-                f"(dataset {d.name!r})"
+                f"{part.who}: weight {w.name!r} has shape {w.shape}, the file has "
+                f"{Shape(a.shape)} ({place})"
             )
-    return list(zip(weights, datasets, strict=True))

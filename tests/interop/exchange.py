@@ -7,6 +7,8 @@ the peers. Only the classic API is used, and NumPy.
 from pathlib import Path
 
 import numpy as np
+import zoo_chains
+import zoo_graphs
 
 SAMPLES, BATCH = 40, 8
 STEPS_BEFORE, STEPS_AFTER = 3, 5  # training steps before a file is written, and after
@@ -17,8 +19,13 @@ def double(x):
     return x * 2.0
 
 
-# By its own name, as gpunet writes it, and by the layer's, for the bytecode that tf_keras writes.
-CUSTOM_OBJECTS = {"double": double, "doubled": double}
+def custom_objects(keras):
+    """Return the custom objects of all models."""
+    # By its own name, as gpunet writes it, and by the layer's, for tf_keras's bytecode.
+    found = {"double": double, "doubled": double, "Scaled": zoo_graphs.scaled(keras)}
+    if keras.__name__ == "tf_keras":  # which forgets to register this layer of its own
+        found["SpectralNormalization"] = keras.layers.SpectralNormalization
+    return found
 
 
 def mlp_sequential(keras):
@@ -135,8 +142,11 @@ MODELS = {
     "nested": (nested, REAL, ["x"], ["real"]),
     "function_layer": (function_layer, REAL, ["x"], ["real"]),
 }
-RANDOM = {"mlp_sequential"}  # training draws random numbers
-NOT_FOR_KERAS3 = {"nested", "function_layer"}  # which it cannot open from any Keras 2 file
+ZOO = {**zoo_chains.CHAINS, **zoo_graphs.GRAPHS}
+# Training draws random numbers.
+# Models that take no training steps; their name says so to the readers.
+UNTRAINED = {"conv2d_groups": "untrained"}  # TensorFlow has no such gradients on CPUs
+RANDOM = {"mlp_sequential", *zoo_chains.RANDOM, *zoo_graphs.RANDOM}
 
 # name -> (class, all its arguments: the defaults of the Kerases differ)
 OPTIMIZERS = {
@@ -163,9 +173,66 @@ OPTIMIZERS = {
 }
 
 
-def data_of(model):
-    """Return the inputs and targets of a model of ``MODELS``, two lists of arrays."""
+# The rules that Keras has since 2.11; tf_keras writes them under these classes.
+NEWER = {
+    "new_sgd": ("SGD", {"learning_rate": 0.05, "momentum": 0.9}),
+    "new_rmsprop": ("RMSprop", {"learning_rate": 0.01, "momentum": 0.5, "centered": True}),
+    "new_adagrad": ("Adagrad", {"learning_rate": 0.05}),
+    "new_adadelta": ("Adadelta", {"learning_rate": 1.0}),
+    "new_adam": ("Adam", {"learning_rate": 0.01, "amsgrad": True}),
+    "new_adamw": ("AdamW", {"learning_rate": 0.01, "weight_decay": 0.01}),
+    "new_adamax": ("Adamax", {"learning_rate": 0.02}),
+    "new_nadam": ("Nadam", {"learning_rate": 0.01}),
+    "new_ftrl": ("Ftrl", {"learning_rate": 0.1}),
+}
+
+
+def build(keras, name):
+    """Return a model by its name, and its compile options without the optimizer."""
+    if name in MODELS:
+        return MODELS[name][0](keras), MODELS[name][1]
+    if name in zoo_graphs.GRAPHS:
+        return ZOO[name][1](keras), REAL
+    (shape,), make_layers = shapes_of(name), ZOO[name][1]
+    kind = {"dtype": "int32"} if ZOO[name][0][0] == "ids" else {}
+    x = inputs = keras.Input(shape=shape, **kind)
+    for layer in make_layers(keras.layers):
+        x = layer(x)
+    return keras.models.Model(inputs, x, name=UNTRAINED.get(name)), REAL
+
+
+def shapes_of(name):
+    """Return the shapes of the inputs of a model of the zoo, without the batch axis."""
+    given = ZOO[name][0]
+    return [
+        s[1] if s and s[0] == "ids" else s
+        for s in (given if name in zoo_graphs.GRAPHS else [given])
+    ]
+
+
+def optimizer(keras, name):
+    """Return a fresh optimizer by its name in ``OPTIMIZERS`` or ``NEWER``."""
+    kind, config = {**OPTIMIZERS, **NEWER}[name]
+    if keras.__name__ == "tf_keras" and name in OPTIMIZERS:
+        return getattr(keras.optimizers.legacy, kind)(**config)
+    if keras.__name__ == "gpunet" and name in NEWER:
+        config = {**config, "is_legacy_optimizer": False}
+    return getattr(keras.optimizers, kind)(**config)
+
+
+def data_of(name, model):
+    """Return the inputs and targets of a model, two lists of arrays."""
     rng = np.random.RandomState(31)
+    if name in ZOO:
+        given = ZOO[name][0] if name in zoo_graphs.GRAPHS else [ZOO[name][0]]
+        inputs = [
+            rng.randint(0, zoo_chains.IDS, (SAMPLES, *s[1])).astype("int32")
+            if s and s[0] == "ids"
+            else rng.standard_normal((SAMPLES, *s)).astype("float32")
+            for s in given
+        ]
+        outputs = [t.shape for t in model.outputs]
+        return inputs, [rng.random_sample((SAMPLES, *s[1:])).astype("float32") for s in outputs]
     x = rng.standard_normal((SAMPLES, 12)).astype("float32")
     arrays = {
         "x": x,
@@ -175,7 +242,7 @@ def data_of(model):
         "flag": (x[:, 6:].sum(axis=1, keepdims=True) > 0).astype("float32"),
         "real": (x[:, :3] * x[:, 3:6] + x[:, 6:9]).astype("float32"),
     }
-    return tuple([arrays[name] for name in names] for names in MODELS[model][2:])
+    return tuple([arrays[key] for key in names] for names in MODELS[name][2:])
 
 
 def make(keras, item):
@@ -190,12 +257,11 @@ def make(keras, item):
     Returns:
         dict with paths ``model`` and ``data``, the results of ``evaluate``, and of ``train``.
     """
-    build, options, _, _ = MODELS[item["model"]]
-    kind, config = OPTIMIZERS[item["optimizer"]]
-    source = keras.optimizers.legacy if keras.__name__ == "tf_keras" else keras.optimizers
-    inputs, targets = data_of(item["model"])
-    model = build(keras)
-    model.compile(optimizer=getattr(source, kind)(**config), **options)
+    model, options = build(keras, item["model"])
+    inputs, targets = data_of(item["model"], model)
+    if len(targets) > 1:  # tf_keras and Keras 3 want one list of metrics for each output
+        options = {k: v for k, v in options.items() if k != "metrics" or isinstance(v, dict)}
+    model.compile(optimizer=optimizer(keras, item["optimizer"]), **options)
     steps(model, inputs, targets, 0, STEPS_BEFORE)
     path = Path(item["folder"]) / f"{item['name']}.h5"
     model.save(str(path))
@@ -222,30 +288,34 @@ def predict(keras, item):
     return {"outputs": item["outputs"]}
 
 
-def evaluate(keras, item):
-    """Load ``item["model"]`` compiled and evaluate it on ``item["data"]``."""
-    return {"evaluate": evaluation_of(load(keras, item, compile=True), *arrays_of(item["data"]))}
-
-
-def train(keras, item):
-    """Load ``item["model"]`` compiled, go on training, write ``out_K`` to ``outputs``."""
+def read(keras, item):
+    """Load ``item["model"]`` compiled; predict, evaluate and go on training."""
     model = load(keras, item, compile=True)
     inputs, targets = arrays_of(item["data"])
-    losses = steps(model, inputs, targets, STEPS_BEFORE, STEPS_AFTER)
-    np.savez(item["outputs"], **numbered("out", outputs_of(model, inputs)))
-    return {"losses": losses, "outputs": item["outputs"]}
+    before = numbered("out", outputs_of(model, inputs))
+    result = {
+        "evaluate": evaluation_of(model, inputs, targets),
+        "losses": steps(model, inputs, targets, STEPS_BEFORE, STEPS_AFTER),
+        "outputs": item["outputs"],
+    }
+    np.savez(item["outputs"], **before, **numbered("after", outputs_of(model, inputs)))
+    return result
 
 
-COMMANDS = {"make": make, "predict": predict, "evaluate": evaluate, "train": train}
+COMMANDS = {"make": make, "predict": predict, "read": read}
 
 
 def load(keras, item, compile):
-    return keras.models.load_model(item["model"], custom_objects=CUSTOM_OBJECTS, compile=compile)
+    return keras.models.load_model(
+        item["model"], custom_objects=custom_objects(keras), compile=compile
+    )
 
 
 def steps(model, inputs, targets, first, count):
     """Train on consecutive batches from number ``first`` on; return the losses."""
     losses = []
+    if model.name in UNTRAINED.values():
+        return losses
     for step in range(first, first + count):
         rows = np.arange(step * BATCH, (step + 1) * BATCH) % SAMPLES
         model.reset_metrics()  # Keras 3 would report running means

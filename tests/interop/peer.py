@@ -1,6 +1,6 @@
 """Do a batch of work with the real Keras; run by the Python of a peer environment.
 
-    peer.py make|predict|evaluate|train|mixed JOB.json RESULT.json
+    peer.py make|predict|read|mixed JOB.json RESULT.json
 
 JOB.json holds a list of items, described in exchange.py; with ``mixed`` each has its own
 ``command``. RESULT.json gets a list with what each gave, or ``{"error": text}``: one model that
@@ -15,7 +15,10 @@ from pathlib import Path
 from exchange import COMMANDS
 
 try:
+    import tensorflow as tf
     import tf_keras as keras
+
+    tf.config.run_functions_eagerly(True)  # tracing takes longer than these models do
 except ImportError:
     import keras
 

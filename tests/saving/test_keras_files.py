@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
+from gpunet import set_random_seed
 from gpunet.context import reset_uids
 from gpunet.models import load_model
 from gpunet.saving.config import class_name
@@ -16,13 +17,18 @@ from gpunet.saving.config import class_name
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 INDEX = json.loads((FIXTURES / "h5" / "index.json").read_text(encoding="utf8"))
 
-# Those that need only the layers there are.
+# Name -> section of the index: all there are.
 FILES = {
     "seed_mlp_functional": "keras2",
     "opt_adam": "keras2",
     "bn_variants": "keras2",
     "nested_bn_deep": "keras2",
     "newopt_adam": "keras2",
+    "conv2d_variants": "keras2",
+    "rnn_gru_variants": "keras2",
+    "rnn_lstm_variants": "keras2",
+    "seed_toy_resnet": "keras2",
+    "seed_twitter_dict": "keras2",
     "seed_autoencoder_nested": "keras2",
     "fmt_k216_sequential_list": "formats",
     "k3_seed_mlp_functional": "keras3",
@@ -63,7 +69,8 @@ def test_predictions(stored):
     path, expected, arrays = stored
     model = load_model(path, compile=False)
     got = model.predict(taken(arrays, "in", expected["n_in"]))
-    np.testing.assert_allclose(got, arrays["out_0"], rtol=1e-4, atol=1e-6)
+    for k, y in enumerate(got if isinstance(got, list) else [got]):
+        np.testing.assert_allclose(y, arrays[f"out_{k}"], rtol=1e-4, atol=1e-6)
 
 
 def test_evaluation(stored):
@@ -79,10 +86,14 @@ def test_training_goes_on(stored):
     path, expected, arrays = stored
     model = load_model(path)
     x, y = (taken(arrays, p, expected[n]) for p, n in (("in", "n_in"), ("tgt", "n_tgt")))
+    if "train" not in expected:
+        pytest.skip("its training draws random numbers")
     losses = [np.ravel(model.train_on_batch(x, y))[0] for _ in expected["train"]]
     np.testing.assert_allclose(losses, expected["train"], rtol=1e-3)
-    if "after_0" in arrays:
-        np.testing.assert_allclose(model.predict(x), arrays["after_0"], rtol=1e-3, atol=1e-5)
+    got = model.predict(x)
+    for k, after in enumerate(got if isinstance(got, list) else [got]):
+        if f"after_{k}" in arrays:
+            np.testing.assert_allclose(after, arrays[f"after_{k}"], rtol=1e-3, atol=1e-4)
 
 
 def test_saved_again_it_is_the_same(stored, tmp_path):
@@ -92,8 +103,11 @@ def test_saved_again_it_is_the_same(stored, tmp_path):
     again = load_model(tmp_path / "again.h5")
     x, y = (taken(arrays, p, expected[n]) for p, n in (("in", "n_in"), ("tgt", "n_tgt")))
     assert again.metrics_names == model.metrics_names
-    for _ in range(3):
-        assert again.train_on_batch(x, y) == model.train_on_batch(x, y)
+    results = []
+    for one in (again, model):
+        set_random_seed(1)  # of dropout
+        results.append([one.train_on_batch(x, y) for _ in range(3)])
+    assert results[0] == results[1]
 
 
 @pytest.mark.parametrize("name", INDEX["hostile"])
