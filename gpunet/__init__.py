@@ -4,6 +4,7 @@ __version__ = "0.1.0"
 
 from gpunet import (
     activations,
+    applications,
     backend,
     callbacks,
     config,
@@ -40,6 +41,7 @@ __all__ = [
     "Tensor",
     "Variable",
     "activations",
+    "applications",
     "backend",
     "callbacks",
     "config",

@@ -13,7 +13,7 @@ from gpunet.errors import GraphError
 from gpunet.nest import flatten, pack
 from gpunet.tensor import Shape, Symbolic
 
-__all__ = ["SymbolicTensor", "Node", "Graph", "node_of"]
+__all__ = ["SymbolicTensor", "Node", "Graph", "node_of", "source_inputs"]
 
 History = collections.namedtuple("History", "layer node_index tensor_index")
 
@@ -164,6 +164,27 @@ def node_of(tensor, what):
             f"got {tensor!r}"
         )
     return tensor.node
+
+
+def source_inputs(tensor):
+    """Return the list of tensors that a tensor of a graph comes from in the end.
+
+    Args:
+        tensor: SymbolicTensor.
+
+    Raises:
+        GraphError: not a tensor of a graph.
+    """
+    found, done, stack = [], set(), [node_of(tensor, "source_inputs")]
+    while stack:
+        node = stack.pop()
+        if node in done:
+            continue
+        done.add(node)
+        if not node.inputs:
+            found += node.outputs
+        stack += [t.node for t in reversed(node.inputs)]
+    return found
 
 
 class Graph:
