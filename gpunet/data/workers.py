@@ -7,12 +7,11 @@ that nobody will release.  A process ends when its pipe does, so that none outli
 import multiprocessing
 import pickle
 import signal
-from multiprocessing.process import current_process
 from multiprocessing.reduction import ForkingPickler
 
 from gpunet.errors import GpunetError, warn
 
-__all__ = ["Crew", "WorkerError", "refuse_in_bootstrap"]
+__all__ = ["Crew", "WorkerError"]
 
 _LOAD = "load"
 
@@ -23,19 +22,6 @@ class WorkerError(GpunetError, RuntimeError):
 
 class _CannotStart(Exception):
     """Worker processes are of no use here; the text says why."""
-
-
-def refuse_in_bootstrap(what):
-    """Raise a RuntimeError in a worker process that is still importing the main script.
-
-    Args:
-        what: str, who asks.
-    """
-    if getattr(current_process(), "_inheriting", False):
-        raise RuntimeError(
-            f"{what}: a worker process imports the script that started it, and must not train "
-            "there. Put the script's own actions below `if __name__ == '__main__':`"
-        )
 
 
 class Crew:

@@ -14,7 +14,7 @@ from gpunet.training.generators import ForGenerators
 from gpunet.training.interrupts import Interrupts, isolated
 from gpunet.training.on_batch import values_of
 from gpunet.training.progress import Progress
-from gpunet.training.streams import Fetching, is_stream
+from gpunet.training.streams import Fetching, is_stream, refuse_in_bootstrap
 
 __all__ = ["Trainer"]
 
@@ -88,6 +88,7 @@ class Trainer(ForGenerators):
             ValueError, TypeError: data that don't fit the model; the text says which argument.
             RuntimeError: the model isn't compiled, or a worker process died.
         """
+        refuse_in_bootstrap("fit")
         epochs = _epoch(kwargs.pop("nb_epoch", epochs), "epochs")
         todo = range(_epoch(initial_epoch, "initial_epoch"), epochs)
         if kwargs:

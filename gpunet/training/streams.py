@@ -1,12 +1,13 @@
 """Batches that come ready made: from a Sequence, a generator, or anything that can be iterated."""
 
 import itertools
+import sys
 from typing import NamedTuple
 
 from gpunet.ops import random
 from gpunet.training.feeder import is_whole, positive_int
 
-__all__ = ["Fetching", "is_stream", "is_sequence", "stream_of"]
+__all__ = ["Fetching", "is_stream", "is_sequence", "refuse_in_bootstrap", "stream_of"]
 
 
 class Fetching(NamedTuple):
@@ -33,6 +34,20 @@ class Fetching(NamedTuple):
             if not is_whole(value) or value < 0:
                 raise ValueError(f"{what}: expected {name} as an int >= 0, got {value!r}")
         return cls(int(workers), bool(use_multiprocessing), int(max_queue_size))
+
+
+def refuse_in_bootstrap(what):
+    """Raise a RuntimeError in a worker process that is still importing the main script.
+
+    Args:
+        what: str, who asks.
+    """
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and getattr(process.current_process(), "_inheriting", False):
+        raise RuntimeError(
+            f"{what}: a worker process imports the script that started it, and doesn't train "
+            "there. Put the script's own actions below `if __name__ == '__main__':`"
+        )
 
 
 def is_sequence(x):
@@ -183,10 +198,10 @@ class Numbered(Stream):
             self._crew.renew()
 
     def close(self):
-        super().close()
         if self._crew is not None:
-            self._crew.close()
+            self._crew.close()  # first: threads wait for processes
             self._crew = None
+        super().close()
 
 
 class Iterated(Stream):

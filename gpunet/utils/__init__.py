@@ -21,7 +21,11 @@ from gpunet.utils.seeds import set_random_seed
 # public name -> module that has it
 _LAZY = {
     "get_file": "gpunet.downloads",
+    "GeneratorEnqueuer": "gpunet.data.enqueuers",
+    "HDF5Matrix": "gpunet.data.hdf5_matrix",
+    "OrderedEnqueuer": "gpunet.data.enqueuers",
     "Sequence": "gpunet.data.sequence",
+    "SequenceEnqueuer": "gpunet.data.enqueuers",
     "pack_x_y_sample_weight": "gpunet.training.feeding",
     "unpack_x_y_sample_weight": "gpunet.training.feeding",
 }
