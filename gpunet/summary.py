@@ -121,7 +121,7 @@ def _is_chain(model):
 
 
 def _class_name(layer):
-    name = type(layer).__name__
+    name = getattr(layer, "class_label", type(layer).__name__)
     return "Functional" if name == "Model" and layer._graph is not None else name
 
 

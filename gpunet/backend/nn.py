@@ -27,6 +27,7 @@ __all__ = [
     "pool3d",
     "separable_conv1d",
     "separable_conv2d",
+    "sqrt",
     "stop_gradient",
 ]
 
@@ -34,6 +35,11 @@ __all__ = [
 def identity(x, name=None):
     """Return ``x`` as a new tensor."""
     return ops.identity(x)
+
+
+def sqrt(x):
+    """Return the square root, 0 for negative numbers."""
+    return ops.sqrt(ops.maximum(x, 0.0))
 
 
 def stop_gradient(variables):

@@ -8,7 +8,7 @@ from gpunet.autodiff import Op
 from gpunet.context import tracing
 from gpunet.graph import SymbolicTensor
 from gpunet.layers.base import Layer
-from gpunet.tensor import convert_to_tensor
+from gpunet.tensor import Operators, convert_to_tensor
 
 __all__ = ["GraphCall", "OpLayer"]
 
@@ -21,6 +21,7 @@ class GraphCall(Layer):
     """
 
     built = True
+    class_label = "TFOpLambda"  # Keras's class of such layers, for summaries
     _autocast = False
 
     def __init__(self, function, **kwargs):
@@ -41,11 +42,11 @@ class GraphCall(Layer):
         return {}
 
     def get_config(self):
-        """Raise NotImplementedError: functions of a graph aren't written to configs yet."""
+        """Raise NotImplementedError: only a model's config can hold its functions."""
         called = getattr(self.function, "__name__", None) or repr(self.function)
         raise NotImplementedError(
-            f"{self.name!r}: the model uses the function {called!r} on symbolic tensors, which "
-            "can't be written to a file yet. Put it in a Lambda layer, or save weights alone."
+            f"{self.name!r} is the function {called!r} called on symbolic tensors; it is written "
+            "with the config of its model"
         )
 
 
@@ -120,9 +121,15 @@ def _run_for_dtype(op, kinds, shapes, options):
 
 
 def _on_symbolic(op, args, options):
+    args = tuple([a if a is None or _fits(a) else convert_to_tensor(a) for a in args])
     if tracing():
         return infer(op, args, options)
     return OpLayer(op, options)(*args)
+
+
+def _fits(value):
+    """Return whether an op takes a value as it is: a tensor or a number."""
+    return isinstance(value, (Operators, int, float))
 
 
 Op.on_symbolic = staticmethod(_on_symbolic)

@@ -3,10 +3,13 @@
 import inspect
 
 from gpunet import registry
+from gpunet.context import unique_name
 from gpunet.errors import FileFormatError
 from gpunet.graph import SymbolicTensor
 from gpunet.layers.input import InputLayer
+from gpunet.layers.operation import GraphCall
 from gpunet.nest import flatten, map_nest
+from gpunet.saving.function_calls import FunctionCall, function_entries
 
 __all__ = ["graph_config", "graph_from_config", "layer_config", "layer_from_config"]
 
@@ -59,7 +62,11 @@ def graph_config(model):
 
     layers = []
     for layer in graph.layers:
-        calls = [_call(node, place) for node in layer._inbound_nodes if node in inside]
+        nodes = [node for node in layer._inbound_nodes if node in inside]
+        if isinstance(layer, GraphCall):
+            layers += function_entries(layer, nodes, place)
+            continue
+        calls = [_call(node, place) for node in nodes]
         entry = layer_config(layer)
         entry["name"] = layer.name
         entry["inbound_nodes"] = [c for c in calls if c]
@@ -104,7 +111,14 @@ def graph_from_config(config, custom_objects=None):
     """
     made, waiting = {}, []
     from_zero = _first_calls(config)
+    for entry in config["layers"]:  # functions make layers whose names must be others
+        if isinstance(entry, dict) and isinstance(entry.get("name"), str):
+            unique_name("", entry["name"])
     for entry in config["layers"]:
+        if isinstance(entry, dict) and entry.get("class_name") in FunctionCall.CLASSES:
+            layer = FunctionCall(entry)
+            waiting += [(layer, n, c) for n, c in enumerate(entry.get("inbound_nodes") or [])]
+            continue
         layer = layer_from_config(entry, custom_objects)
         if isinstance(layer, InputLayer):
             made[layer.name, 0, 0] = layer._inbound_nodes[0].outputs[0]
@@ -121,12 +135,15 @@ def graph_from_config(config, custom_objects=None):
     while waiting:
         left = []
         for layer, number, call in waiting:
-            args, kwargs, complete = _read_call(call, find)
+            function = isinstance(layer, FunctionCall)
+            read = layer.read_call if function else _read_call
+            args, kwargs, complete = read(call, find)
             if not complete:
                 left.append((layer, number, call))
                 continue
             y = layer(*args, **kwargs)
-            made.update(((layer.name, number, i), t) for i, t in enumerate(flatten(y)))
+            results = y if function else flatten(y)
+            made.update(((layer.name, number, i), t) for i, t in enumerate(results))
         if len(left) == len(waiting):
             names = sorted({layer.name for layer, _, _ in left})
             raise FileFormatError(
