@@ -1,4 +1,4 @@
-"""The commands of ``python -m gpunet``.
+"""The commands of ``gpunet``, which is also ``python -m gpunet``.
 
 Each is a module of this folder: the first line of its docstring says what it does,
 ``add(parser)`` gives it arguments, and ``run(args)`` carries it out and returns the exit code
@@ -14,7 +14,7 @@ from gpunet.errors import GpunetError
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = ("run",)
+COMMANDS = ("run", "info", "summary", "predict", "diff", "convert", "devices")
 
 
 def main(argv=None):
@@ -24,7 +24,8 @@ def main(argv=None):
         argv: list of str; ``sys.argv[1:]`` by default.
 
     Returns:
-        int, the exit code: 0, or 1 after an error that is said on stderr.
+        int, the exit code: 0, 1 after an error that is said on stderr (some commands say more by
+        it), 2 for arguments that make no sense.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     commands = {name: importlib.import_module(f"gpunet.cli.{name}") for name in COMMANDS}
@@ -38,7 +39,7 @@ def main(argv=None):
         return commands[args.command].run(args) or 0
     try:
         return commands[args.command].run(args) or 0
-    except (GpunetError, OSError) as error:
+    except (GpunetError, OSError, ValueError, TypeError) as error:
         print(f"gpunet {args.command}: {error}", file=sys.stderr)
         return 1
 

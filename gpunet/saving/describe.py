@@ -1,0 +1,186 @@
+"""What a model file holds, found out without building anything of it."""
+
+import json
+import os
+import warnings
+
+from gpunet.errors import FileFormatError, GpunetError
+from gpunet.saving.dialects import modern
+from gpunet.saving.hdf5 import (
+    has_attribute,
+    has_member,
+    member,
+    name_of,
+    open_for_reading,
+    read_names,
+    read_text,
+)
+from gpunet.saving.unknown import unknown_names
+from gpunet.saving.weights import check_total, find_arrays
+
+__all__ = ["describe", "read_config", "arrays_of"]
+
+
+def describe(filepath, max_bytes=None):
+    """Return what a file holds as a dict that JSON can hold.
+
+    Args:
+        filepath: str or path-like.
+        max_bytes: int, as for `load_model`.
+
+    Returns:
+        dict: ``kind`` (``'model'`` or ``'weights'``), ``size`` of the file, ``keras_version``,
+        ``backend``, ``gpunet_version``, ``model`` (class and name), ``layers`` (class, name,
+        shapes of weights), ``parameters``, ``weight_bytes``, ``optimizer``, ``loss``,
+        ``optimizer_arrays``, and ``refused``: list of reasons for which `load_model` would
+        refuse it; empty where none is known.
+
+    Raises:
+        FileFormatError: no HDF5 file, or one without a model or weights.
+    """
+    with open_for_reading(filepath) as file:
+        whole = read_text(file, "model_config") is not None
+        if not (whole or has_attribute(file, "layer_names") or has_member(file, "model_weights")):
+            raise FileFormatError(f"{name_of(filepath)}: it holds neither a model nor weights")
+        refused = []
+        found = {
+            "file": os.fspath(filepath),
+            "kind": "model" if whole else "weights",
+            "size": os.path.getsize(filepath),
+        }
+        for key in ("keras_version", "backend", "gpunet_version"):
+            found[key] = _tried(refused, read_text, file, key)
+        found.update(_structure(file, refused) if whole else {})
+        found.update(_weights(file, refused, max_bytes))
+        if whole:
+            found.update(_training(file, refused))
+        found["refused"] = refused
+        return found
+
+
+def _tried(refused, function, *args, default=None):
+    try:
+        return function(*args)
+    except (GpunetError, ValueError, OSError) as error:
+        refused.append(str(error))
+        return default
+
+
+def read_config(file):
+    """Return the config of the model in an open file, in today's names.
+
+    Raises:
+        FileFormatError: there is none, or it makes no sense.
+    """
+    text = read_text(file, "model_config")
+    if text is None:
+        raise FileFormatError("there is no attribute 'model_config': it holds weights alone")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            config = json.loads(text)
+            config = modern(config, version=read_text(file, "keras_version") or "")
+        except FileFormatError:
+            raise
+        except (ValueError, RecursionError) as error:
+            raise FileFormatError(f"attribute 'model_config' isn't JSON ({error})") from None
+    if not isinstance(config, dict):
+        raise FileFormatError("attribute 'model_config' holds no model")
+    return config
+
+
+def _structure(file, refused):
+    config = _tried(refused, read_config, file)
+    if config is None:
+        return {"model": None, "layers": []}
+    inner = config.get("config")
+    entries = inner if isinstance(inner, list) else (inner or {}).get("layers", [])
+    name = inner.get("name") if isinstance(inner, dict) else None
+    entries = [e for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
+    unknown = unknown_names([config], None)
+    refused += [f"unknown {kind} {n!r}: pass it in custom_objects" for n, kind in unknown.items()]
+    refused += [
+        f"Lambda {n!r} holds Python bytecode: pass its function in custom_objects, or use "
+        "safe_mode=False"
+        for n in _bytecode(config)
+    ]
+    layers = [
+        {"class_name": e.get("class_name"), "name": (e.get("config") or {}).get("name")}
+        for e in entries
+    ]
+    return {
+        "model": {"class_name": config.get("class_name"), "name": name},
+        "layers": layers,
+    }
+
+
+def _bytecode(value):
+    """Yield the names of the Lambda layers whose functions are stored as code."""
+    if isinstance(value, list):
+        for part in value:
+            yield from _bytecode(part)
+    elif isinstance(value, dict):
+        config = value.get("config")
+        if value.get("class_name") == "Lambda" and isinstance(config, dict):
+            function = config.get("function")
+            kind = function.get("class_name") if isinstance(function, dict) else None
+            if isinstance(function, list) or kind == "__lambda__":
+                yield config.get("name")
+        for part in value.values():
+            yield from _bytecode(part)
+
+
+def _weights(file, refused, max_bytes):
+    found = _tried(refused, arrays_of, file, default={})
+    datasets = [d for arrays in found.values() for _, d in arrays]
+    for d in datasets:
+        if d.external or d.is_virtual:
+            refused.append(f"the data of {d.name!r} lie in another file")
+    _tried(refused, check_total, datasets, max_bytes)
+    return {
+        "weights": {
+            layer: {name: list(d.shape) for name, d in arrays} for layer, arrays in found.items()
+        },
+        "parameters": sum(int(d.size) for d in datasets),
+        "weight_bytes": sum(int(d.size) * d.dtype.itemsize for d in datasets),
+    }
+
+
+def arrays_of(file):
+    """Return the weights of an open file: layer -> list of (name, dataset)."""
+    whole = not has_attribute(file, "layer_names")
+    group = member(file, "model_weights") if whole else file
+    found = {}
+    for layer in read_names(group, "layer_names"):
+        names, datasets = find_arrays(member(group, layer))
+        found[layer] = list(zip(names, datasets))
+    return found
+
+
+def _training(file, refused):
+    text = _tried(refused, read_text, file, "training_config")
+    if text is None:
+        return {"optimizer": None, "loss": None}
+    try:
+        training = json.loads(text)
+    except (ValueError, RecursionError):
+        training = None
+    if not isinstance(training, dict) or not isinstance(training.get("optimizer_config"), dict):
+        refused.append("attribute 'training_config' can't be understood (compile=False skips it)")
+        return {"optimizer": None, "loss": None}
+    unknown = unknown_names([training], None)
+    refused += [
+        f"unknown {kind} {n!r}: pass it in custom_objects, or compile=False"
+        for n, kind in unknown.items()
+    ]
+    state = has_member(file, "optimizer_weights")
+    return {
+        "optimizer": training["optimizer_config"],
+        "loss": training.get("loss"),
+        "metrics": training.get("metrics"),
+        "optimizer_arrays": len(_tried(refused, _state_names, file, default=()) if state else ()),
+    }
+
+
+def _state_names(file):
+    return read_names(member(file, "optimizer_weights"), "weight_names")
