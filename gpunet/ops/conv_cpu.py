@@ -15,20 +15,51 @@ import math
 import numpy as np
 
 from gpunet import threads
-from gpunet.ops.conv_windows import Windows, box_index, split, thread_buffers
+from gpunet.ops.conv_runs import Runs, suits
+from gpunet.ops.conv_windows import Windows, box_index, split, take, thread_buffers
 from gpunet.ops.window import Window
 
-__all__ = ["forward", "input_gradient", "kernel_gradient", "cut_off"]
+__all__ = ["forward", "input_gradient", "kernel_gradient"]
 
 BLOCK_BYTES = 2**21  # of a block's windows and outputs; half of it is slower by a few percent
 FEWEST = 256  # windows in a block, so that a product is worth packing the kernel for it
 TASKS = 8  # blocks at least, and sums of a kernel's gradient at most, for any number of threads
 LEAST = 64  # filters in a share of a large kernel
-CUT = 2**16  # numbers cut off at once
+WIDE = 4096  # numbers in a row for bias and cut-off
 ALONE = 2**21  # multiplications that one thread does sooner than it wakes another
 
 
-class _Dense:
+class _Rule:
+    """How outputs come from windows; also `conv_runs.Runs`.
+
+    Attributes:
+        windows: Windows.
+        filters: int.
+        shape: of the kernel as a matrix.
+        numbers: int, scratch memory that an output needs.
+        work: int, multiplications for an output.
+    """
+
+    def apply(self, box, out, buffers):
+        """Return the outputs of a box, (*box, filters); in ``out`` if that isn't None."""
+        z = out
+        if z is None:
+            shape = (*[b - a for a, b in box], self.filters)
+            z = buffers.get("result", shape, self.windows.dtype)
+        self.write(box, z.reshape(-1, self.filters), buffers)
+        return z
+
+    def lay(self, box, gy, live, buffers):
+        """Return the incoming gradients of a box as `gradient` takes them."""
+        dtype = self.windows.dtype
+        if live is not None or not gy.flags.c_contiguous or gy.dtype != dtype:
+            laid = buffers.get("gy", gy.shape, dtype)
+            take(gy, live, laid, buffers)
+            gy = laid
+        return gy.reshape(-1, gy.shape[-1])
+
+
+class _Dense(_Rule):
     """Products of windows and a matrix.
 
     Args:
@@ -39,22 +70,22 @@ class _Dense:
 
     def __init__(self, windows, kernel, filters):
         self.windows, self.filters = windows, filters
-        self.shape = (windows.row, filters)  # of the kernel's gradient
-        self.numbers = windows.row + filters  # that a window needs in a block
+        self.shape = (windows.row, filters)
+        self.numbers = windows.row + filters
         self.work = windows.row * filters
         if kernel is not None:
             self.matrix = np.ascontiguousarray(kernel, windows.dtype).reshape(self.shape)
 
-    def apply(self, box, z, buffers):
+    def write(self, box, z, buffers):
         """Write the outputs of a box into ``z`` (windows, filters)."""
         np.matmul(self.windows.gather(box, buffers), self.matrix, out=z)
 
-    def gradient(self, box, gy, out, buffers):
-        """Write the kernel's gradient from a box, given ``gy`` (windows, filters)."""
-        np.matmul(self.windows.gather(box, buffers).T, gy, out=out)
+    def gradient(self, box, laid, out, buffers):
+        """Write the kernel's gradient from a box, given what `lay` made."""
+        np.matmul(self.windows.gather(box, buffers).T, laid, out=out)
 
 
-class _Depthwise:
+class _Depthwise(_Rule):
     """Sums over the cells of a kernel, each channel on its own.
 
     Args:
@@ -70,7 +101,7 @@ class _Depthwise:
         self.numbers = 4 * windows.depth
         self.work = windows.row
 
-    def apply(self, box, z, buffers):
+    def write(self, box, z, buffers):
         """Write the outputs of a box into ``z`` (windows, filters)."""
         shape = (*[b - a for a, b in box], self.windows.depth)
         part = buffers.get("part", shape, z.dtype)
@@ -84,19 +115,25 @@ class _Depthwise:
         if self.fold > 1:
             np.sum(whole.reshape(*z.shape, self.fold), axis=-1, out=z)
 
-    def gradient(self, box, gy, out, buffers):
-        """Write the kernel's gradient from a box, given ``gy`` (windows, filters)."""
+    def gradient(self, box, laid, out, buffers):
+        """Write the kernel's gradient from a box, given what `lay` made."""
         shape = (*[b - a for a, b in box], self.windows.depth)
-        part = buffers.get("part", shape, gy.dtype)
-        ones = np.ones(len(gy), gy.dtype)
-        gy = gy.reshape(shape)
+        part = buffers.get("part", shape, laid.dtype)
+        ones = np.ones(len(laid), laid.dtype)
+        laid = laid.reshape(shape)
         for i, (_, shifted) in enumerate(self.windows.shifted(box, buffers)):
-            np.multiply(shifted, gy, out=part)
+            np.multiply(shifted, laid, out=part)
             np.matmul(ones, part.reshape(-1, shape[-1]), out=out[i])
 
 
+def _dense(windows, kernel, filters, gradient=False):
+    """Return the rule that costs less."""
+    rule = Runs if suits(windows, filters, gradient) else _Dense
+    return rule(windows, kernel, filters)
+
+
 def _boxes(rule, shape):
-    """Return the blocks in which a _Dense or _Depthwise does outputs of a shape (N, *out)."""
+    """Return the blocks in which a rule does outputs of a shape (N, *out)."""
     most = max(FEWEST, BLOCK_BYTES // (rule.numbers * rule.windows.dtype.itemsize))
     return split(shape, min(most, max(64, math.prod(shape) // TASKS)))
 
@@ -105,7 +142,7 @@ class _Outputs:
     """Outputs computed by a rule, then biased, cut off and put in their place.
 
     Args:
-        rule: _Dense, _Depthwise, or None where nothing but the bias is left.
+        rule: _Rule.
         target: array (N, *out, filters), any strides.
         bias: array (filters,) or None.
         relu: bool.
@@ -116,26 +153,44 @@ class _Outputs:
         self.boxes = _boxes(rule, target.shape[:-1])
         # Rows side by side make longer, faster loops.
         last, filters = target.shape[-2:]
-        side = max([d for d in range(1, last + 1) if last % d == 0 and d * filters <= 4096] or [1])
-        dtype = rule.windows.dtype
-        self.bias = None if bias is None else np.tile(bias.astype(dtype), side)
-        self.zeros = np.zeros(side * filters, dtype)
+        self.side = max(
+            [d for d in range(1, last + 1) if last % d == 0 and d * filters <= WIDE] or [1]
+        )
+        dtype, most = rule.windows.dtype, max(self.side, last if last * filters <= WIDE else 1)
+        self.bias = None if bias is None else np.tile(bias.astype(dtype), most)
+        self.zeros = np.zeros(most * filters, dtype)
 
     def compute(self, box, buffers):
         target = self.target[box_index(box)]
-        dtype = self.rule.windows.dtype
-        direct = target.flags.c_contiguous and target.dtype == dtype
-        shape = (math.prod(target.shape[:-1]), target.shape[-1])
-        z = target.reshape(shape) if direct else buffers.get("result", shape, dtype)
-        self.rule.apply(box, z, buffers)
-        width = self.zeros.size if z.size % self.zeros.size == 0 else shape[1]
-        wide = z.reshape(-1, width)
+        direct = target.flags.c_contiguous and target.dtype == self.rule.windows.dtype
+        z = self.rule.apply(box, target if direct else None, buffers)
+        if z is target and self.bias is None and not self.relu:
+            return
+        z, target = self._rows(z, target)
         if self.bias is not None:
-            wide += self.bias[:width]
+            z = np.add(z, self.bias[: z.shape[-1]], out=target)
         if self.relu:
-            np.maximum(wide, self.zeros[:width], out=wide)
-        if not direct:
-            target[...] = z.reshape(target.shape)
+            np.maximum(z, self.zeros[: z.shape[-1]], out=target)
+        elif z is not target:
+            target[...] = z
+
+    def _rows(self, z, target):
+        """Return views of two arrays whose last axis is as long as it can be."""
+        *counts, filters = target.shape
+        width = self.side * filters
+        if z.size % width:
+            width = filters
+        if z.flags.c_contiguous and target.flags.c_contiguous:
+            return z.reshape(-1, width), target.reshape(-1, width)
+        if counts[-1] * filters <= self.zeros.size and all(map(_in_line, (z, target))):
+            shape = (*counts[:-1], counts[-1] * filters)
+            return z.reshape(shape), target.reshape(shape)
+        return z, target
+
+
+def _in_line(a):
+    """Return whether the last two axes of an array can be seen as one."""
+    return a.strides[-2:] == (a.shape[-1] * a.itemsize, a.itemsize)
 
 
 def _compute(outputs):
@@ -153,7 +208,7 @@ def _compute(outputs):
     threads.spread(len(tasks), start, 1 if work < ALONE else None)
 
 
-def forward(x, kernel, bias, w, groups, relu=False):
+def forward(x, kernel, bias, w, groups, relu=False, live=None):
     """Return a convolution with the bias added, cut off at 0 if wanted.
 
     Args:
@@ -163,6 +218,7 @@ def forward(x, kernel, bias, w, groups, relu=False):
         w: Window.
         groups: int.
         relu: bool.
+        live: array like ``x`` or None: ``x`` counts as 0 where this isn't above 0.
 
     Returns:
         Array (N, *out, F).
@@ -172,10 +228,11 @@ def forward(x, kernel, bias, w, groups, relu=False):
     outputs = []
     for channels, filters in _grouped(kernel.shape, groups):
         own = kernel[..., filters]
+        windows = Windows(x, w, channels, _times(kernel.shape, groups), live)
         if _is_depthwise(kernel.shape, groups):
-            rule = _Depthwise(Windows(x, w, channels, _times(kernel.shape, groups)), own)
+            rule = _Depthwise(windows, own)
         else:
-            rule = _Dense(Windows(x, w, channels), own, own.shape[-1])
+            rule = _dense(windows, own, own.shape[-1])
         part = None if bias is None else bias[filters]
         outputs.append(_Outputs(rule, y[..., filters], part, relu))
     _compute(outputs)
@@ -227,7 +284,7 @@ def _phases(w):
         yield elements, cells, window
 
 
-def input_gradient(gy, kernel, bias, w, groups, relu=False):
+def input_gradient(gy, kernel, bias, w, groups, relu=False, live=None):
     """Return the gradient of a convolution with respect to its input: a transposed convolution.
 
     Args:
@@ -237,6 +294,7 @@ def input_gradient(gy, kernel, bias, w, groups, relu=False):
         w: Window of the convolution.
         groups: int.
         relu: bool, whether the result is cut off at 0.
+        live: array like ``gy`` or None: ``gy`` counts as 0 where this isn't above 0.
 
     Returns:
         Array (N, *size, C).
@@ -253,11 +311,11 @@ def input_gradient(gy, kernel, bias, w, groups, relu=False):
             continue
         for channels, filters in _grouped(kernel.shape, groups):
             own = kernel[(*cells, slice(None), filters)]
-            windows = Windows(gy, window, filters)
+            windows = Windows(gy, window, filters, 1, live)
             if depthwise:
                 rule = _Depthwise(windows, own, _times(kernel.shape, groups))
             else:
-                rule = _Dense(windows, own.swapaxes(-1, -2), depth)
+                rule = _dense(windows, own.swapaxes(-1, -2), depth)
             target = gx[(slice(None), *elements, channels)]
             part = None if bias is None else bias[channels]
             outputs.append(_Outputs(rule, target, part, relu))
@@ -269,37 +327,34 @@ class _Sums:
     """A kernel's gradient, and a bias's, summed over some blocks.
 
     Args:
-        rule: _Dense or _Depthwise.
+        rule: _Rule.
         gy: array (N, *out, filters), any strides.
+        live: array like ``gy`` or None.
         boxes: list of boxes.
         bias: bool, whether the bias's gradient is wanted.
     """
 
-    def __init__(self, rule, gy, boxes, bias):
-        self.rule, self.gy, self.boxes = rule, gy, boxes
+    def __init__(self, rule, gy, live, boxes, bias):
+        self.rule, self.gy, self.live, self.boxes = rule, gy, live, boxes
         self.kernel = np.zeros(rule.shape, rule.windows.dtype)
         self.bias = np.zeros(gy.shape[-1], rule.windows.dtype) if bias else None
 
     def compute(self, buffers):
         dtype = self.kernel.dtype
         for number, box in enumerate(self.boxes):
-            gy = self.gy[box_index(box)]
-            shape = (math.prod(gy.shape[:-1]), gy.shape[-1])
-            if not gy.flags.c_contiguous or gy.dtype != dtype:
-                copy = buffers.get("gy", gy.shape, dtype)
-                copy[...] = gy
-                gy = copy
-            gy = gy.reshape(shape)
-            first = number == 0
-            out = self.kernel if first else buffers.get("sum", self.kernel.shape, dtype)
-            self.rule.gradient(box, gy, out, buffers)
-            if not first:
+            index = box_index(box)
+            live = None if self.live is None else self.live[index]
+            laid = self.rule.lay(box, self.gy[index], live, buffers)
+            out = buffers.get("sum", self.kernel.shape, dtype) if number else self.kernel
+            self.rule.gradient(box, laid, out, buffers)
+            if number:
                 self.kernel += out
             if self.bias is not None:
-                self.bias += np.matmul(np.ones(len(gy), dtype), gy)
+                laid = laid.reshape(-1, laid.shape[-1])
+                self.bias += np.matmul(np.ones(len(laid), dtype), laid)
 
 
-def kernel_gradient(x, gy, w, groups, bias=False):
+def kernel_gradient(x, gy, w, groups, bias=False, live_x=None, live_gy=None):
     """Return the gradients of a convolution with respect to its kernel and its bias.
 
     Args:
@@ -308,6 +363,8 @@ def kernel_gradient(x, gy, w, groups, bias=False):
         w: Window.
         groups: int.
         bias: bool, whether the second is wanted.
+        live_x, live_gy: arrays like ``x`` and ``gy`` or None: these count as 0 where those
+            aren't above 0.
 
     Returns:
         Arrays (*kernel, C / groups, F) and (F,) or None.
@@ -316,7 +373,8 @@ def kernel_gradient(x, gy, w, groups, bias=False):
     shape = (*w.kernel, x.shape[-1] // groups, gy.shape[-1])
     jobs = []
     for channels, filters in _grouped(shape, groups):
-        jobs += _summing(x, gy, w, shape, groups, channels, filters, bias)
+        windows = Windows(x, w, channels, _times(shape, groups), live_x)
+        jobs += _summing(windows, gy, live_gy, shape, groups, filters, bias)
     _add_up([s for _, sums in jobs for s in sums])
     gk = None if len(jobs) == 1 else np.empty(shape, x.dtype)
     gb = np.empty(shape[-1], x.dtype) if bias else None
@@ -334,14 +392,14 @@ def kernel_gradient(x, gy, w, groups, bias=False):
     return gk, gb
 
 
-def _summing(x, gy, w, shape, groups, channels, filters, bias):
+def _summing(windows, gy, live, shape, groups, filters, bias):
     """Return pairs (filters, list of _Sums) for one group: the work for a kernel's gradient.
 
     A small kernel has several sums, each over some of the blocks.  A large one, of which copies
     would take much memory, has its filters shared out instead.
     """
-    size = math.prod(shape) * x.itemsize
-    room = (x.nbytes + gy.nbytes + 2 * size) // (4 * max(size, 1))
+    size = math.prod(shape) * gy.itemsize
+    room = (windows.x.nbytes + gy.nbytes + 2 * size) // (4 * max(size, 1))
     most = min(TASKS, max(1, room))
     count = filters.stop - filters.start
     depthwise = _is_depthwise(shape, groups)
@@ -350,14 +408,14 @@ def _summing(x, gy, w, shape, groups, channels, filters, bias):
     for i in range(pieces):
         own = slice(filters.start + count * i // pieces, filters.start + count * (i + 1) // pieces)
         if depthwise:
-            rule = _Depthwise(Windows(x, w, channels, _times(shape, groups)), None)
+            rule = _Depthwise(windows, None)
         else:
-            rule = _Dense(Windows(x, w, channels), None, own.stop - own.start)
+            rule = _dense(windows, None, own.stop - own.start, True)
         boxes = _boxes(rule, gy.shape[:-1])
         edges = [len(boxes) * j // most for j in range(most + 1)]
-        part = gy[..., own]
-        sums = [_Sums(rule, part, boxes[a:b], bias) for a, b in zip(edges, edges[1:]) if a < b]
-        found.append((own, sums or [_Sums(rule, part, [], bias)]))
+        parts = gy[..., own], None if live is None else live[..., own]
+        sums = [_Sums(rule, *parts, boxes[a:b], bias) for a, b in zip(edges, edges[1:]) if a < b]
+        found.append((own, sums or [_Sums(rule, *parts, [], bias)]))
     return found
 
 
@@ -369,23 +427,3 @@ def _add_up(sums):
         return lambda i: sums[i].compute(buffers)
 
     threads.spread(len(sums), start, 1 if work < ALONE else None)
-
-
-def cut_off(gy, y):
-    """Return the gradient before a cut-off at 0: ``gy`` where ``y > 0``, else 0."""
-    gx = np.empty(gy.shape, gy.dtype)
-    if not (gy.flags.c_contiguous and y.flags.c_contiguous):
-        return np.multiply(gy, y > 0, out=gx)
-    flat = [a.reshape(-1) for a in (gx, gy, y)]
-    boxes = split((gx.size,), CUT)
-    zeros = np.zeros(CUT, y.dtype)
-
-    def start():
-        def do(i):
-            own, g, v = [a[slice(*boxes[i][0])] for a in flat]
-            np.multiply(g, v > zeros[: v.size], out=own)
-
-        return do
-
-    threads.spread(len(boxes), start, 1 if gx.size < ALONE // 8 else None)
-    return gx

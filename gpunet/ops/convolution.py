@@ -173,16 +173,14 @@ def conv_blocked(
 @conv_blocked.backward
 def conv_blocked_backward(xp, saved, gy, needs):
     x, kernel, y, w, groups = saved
-    if y is not None:
-        gy = conv_cpu.cut_off(gy, y)
     gx = gk = gb = None
     biased = len(needs) > 2 and needs[2]
     if needs[1]:
-        gk, gb = conv_cpu.kernel_gradient(x, gy, w, groups, biased)
+        gk, gb = conv_cpu.kernel_gradient(x, gy, w, groups, biased, live_gy=y)
     elif biased:
-        gb = _bias_gradient(gy)
+        gb = _bias_gradient(gy if y is None else gy * (y > 0))
     if needs[0]:
-        gx = conv_cpu.input_gradient(gy, kernel, None, w, groups)
+        gx = conv_cpu.input_gradient(gy, kernel, None, w, groups, live=y)
     return gx, gk, gb
 
 
@@ -282,15 +280,13 @@ def conv_transpose_blocked(
 @conv_transpose_blocked.backward
 def conv_transpose_blocked_backward(xp, saved, gx, needs):
     y, kernel, x, w, groups = saved
-    if x is not None:
-        gx = conv_cpu.cut_off(gx, x)
     gy = gk = gb = None
     if needs[0]:
-        gy = conv_cpu.forward(gx, kernel, None, w, groups)
+        gy = conv_cpu.forward(gx, kernel, None, w, groups, live=x)
     if needs[1]:
-        gk, _ = conv_cpu.kernel_gradient(gx, y, w, groups)
+        gk, _ = conv_cpu.kernel_gradient(gx, y, w, groups, live_x=x)
     if len(needs) > 2 and needs[2]:
-        gb = _bias_gradient(gx)
+        gb = _bias_gradient(gx if x is None else gx * (x > 0))
     return gy, gk, gb
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from gpunet import config, ops, threads
 from gpunet.errors import ShapeError
-from gpunet.ops import conv_cpu, conv_windows
+from gpunet.ops import conv_cpu, conv_runs, conv_windows
 from gpunet.ops.window import transposed_window, window
 
 GROUPS = [(3, 4, 1), (4, 6, 2), (3, 6, 3), (4, 4, 4), (9, 2, 1)]  # channels, filters, groups
@@ -32,7 +32,7 @@ def axes(value, rank, step):
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
 @pytest.mark.parametrize(("channels", "filters", "groups"), GROUPS)
-def test_values_and_gradients(rank, channels, filters, groups, rng):
+def test_values_and_gradients(rank, channels, filters, groups, rng, monkeypatch):
     done = 0
     for size, kernel, stride, dilation, padding in grid(rank):
         options = {"strides": axes(stride, rank, 1), "padding": padding, "dilation": dilation}
@@ -41,6 +41,9 @@ def test_values_and_gradients(rank, channels, filters, groups, rng):
             w = window(sizes, cells, **options)
         except ShapeError:
             continue
+        # Every other time without copies of windows, as soon as that's possible.
+        monkeypatch.setattr(conv_runs, "SHORT", 1 if done % 2 else 10**9)
+        monkeypatch.setattr(conv_runs, "COPY", 10**9)
         x = rng.standard_normal((2, *sizes, channels))
         k = rng.standard_normal((*cells, channels // groups, filters))
         bias = rng.standard_normal(filters)
@@ -107,7 +110,29 @@ def test_blocks_join(case, rng):
     want = plain(ops.conv_kernel_gradient, x, gy, kernel_size=kernel_shape[:-2], **options)
     np.testing.assert_allclose(gk, want, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(gb, gy.sum(axis=tuple(range(gy.ndim - 1))), rtol=1e-6)
-    np.testing.assert_array_equal(conv_cpu.cut_off(gy, y), gy * (y > 0))
+    # A relu's gradient cut off on the way is the same as one cut off before.
+    cut = gy * (y > 0)
+    np.testing.assert_array_equal(
+        conv_cpu.input_gradient(gy, kernel, None, w, groups, live=y),
+        conv_cpu.input_gradient(cut, kernel, None, w, groups),
+    )
+    for a, b in zip(
+        conv_cpu.kernel_gradient(x, gy, w, groups, True, live_gy=y),
+        conv_cpu.kernel_gradient(x, cut, w, groups, True),
+    ):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_allclose(
+        conv_cpu.forward(x, kernel, None, w, groups, live=x),
+        conv_cpu.forward(np.maximum(x, 0), kernel, None, w, groups),
+        rtol=1e-6,
+        atol=1e-6,
+    )
+    np.testing.assert_allclose(
+        conv_cpu.kernel_gradient(x, gy, w, groups, live_x=x)[0],
+        conv_cpu.kernel_gradient(np.maximum(x, 0), gy, w, groups)[0],
+        rtol=1e-5,
+        atol=1e-5,
+    )
 
 
 @pytest.mark.parametrize("case", LARGE, ids=str)
