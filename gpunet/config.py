@@ -12,6 +12,8 @@ __all__ = [
     "set_image_data_format",
     "fused_enabled",
     "set_fused",
+    "precision",
+    "set_precision",
 ]
 
 _FLOATS = ("float16", "float32", "float64")
@@ -20,6 +22,7 @@ _FORMATS = ("channels_last", "channels_first")
 _floatx = "float32"
 _epsilon = 1e-7
 _image_data_format = "channels_last"
+_precision = "tf32"
 _fused = os.environ.get("GPUNET_FUSED", "1") != "0"
 
 
@@ -103,3 +106,24 @@ def set_fused(enabled):
     """
     global _fused
     _fused = bool(enabled)
+
+
+def precision():
+    """Return how float32 is multiplied on a GPU: ``'tf32'`` (the default) or ``'strict'``."""
+    return _precision
+
+
+def set_precision(precision):
+    """Set how float32 is multiplied on a GPU.
+
+    Args:
+        precision: ``'tf32'``, products on tensor cores with 10 bits of mantissa, added up in
+            float32; or ``'strict'``, float32 throughout.
+
+    Raises:
+        ValueError: any other value.
+    """
+    global _precision
+    if precision not in ("tf32", "strict"):
+        raise ValueError(f"set_precision: expected 'tf32' or 'strict', got {precision!r}")
+    _precision = precision

@@ -4,6 +4,6 @@ Importing this offers them to the ops; CuPy is imported, and a kernel compiled, 
 arrays come that one fits.
 """
 
-from gpunet.fused import elementwise
+from gpunet.fused import elementwise, rnn
 
-__all__ = ["elementwise"]
+__all__ = ["elementwise", "rnn"]

@@ -1,6 +1,6 @@
 """Fused elementwise ops: one launch instead of one for each arithmetic step."""
 
-from gpunet.fused.launch import REALS, launch
+from gpunet.fused.launch import REALS, launch_elementwise
 from gpunet.ops import nonlinear
 
 __all__ = []
@@ -15,7 +15,7 @@ def is_real(xp, x, **_):
 def swish_fused(xp, x):
     y = xp.empty(x.shape, x.dtype)
     x = xp.ascontiguousarray(x)
-    launch("elementwise", "swish_forward", x, y)
+    launch_elementwise("elementwise", "swish_forward", x, y)
     return y, (x,)
 
 
@@ -23,5 +23,5 @@ def swish_fused(xp, x):
 def swish_fused_backward(xp, saved, gy, needs):
     (x,) = saved
     gx = xp.empty(gy.shape, x.dtype)
-    launch("elementwise", "swish_backward", x, xp.ascontiguousarray(gy), gx)
+    launch_elementwise("elementwise", "swish_backward", x, xp.ascontiguousarray(gy), gx)
     return (gx,)

@@ -45,7 +45,7 @@ def _scan(xp, cell, arrays, states, options):
         x = x[::-1]
         mask = None if mask is None else mask[::-1]
     own, inner = (bias[0], bias[1]) if bias is not None and bias.ndim == 2 else (bias, None)
-    z = _project(xp, x, kernel, own, x_keep, options.get("x_rate", 0.0))
+    z = project(xp, x, kernel, own, x_keep, options.get("x_rate", 0.0))
     zero = xp.zeros_like(z[0, :, : walk.units])
     states = [zero if s is None else s for s in states]
     history = []
@@ -57,7 +57,7 @@ def _scan(xp, cell, arrays, states, options):
         history.append((states, kept))
         states = new
     h = [before[0] for before, _ in history[1:]] + [states[0]]
-    seen = _visible(xp, mask, given, options.get("zero_output", False), kernel.dtype)
+    seen = visible(xp, mask, given, options.get("zero_output", False), kernel.dtype)
     y = xp.stack(h) if sequences else h[-1]
     if seen is not None:
         y = y * (seen if sequences else seen[-1])
@@ -65,7 +65,7 @@ def _scan(xp, cell, arrays, states, options):
     return (y, *states), saved
 
 
-def _project(xp, x, kernel, bias, keep, rate):
+def project(xp, x, kernel, bias, keep, rate):
     """Return what the inputs of all steps add to the gates, (T, N, G * U)."""
     shape = (int(x.shape[0]), int(x.shape[1]), int(kernel.shape[1]))
     if keep is None:
@@ -87,7 +87,7 @@ def _by_gate(keep, rate, kernel):
     return [(keep[g], kernel[:, g * u : (g + 1) * u]) for g in range(gates)]
 
 
-def _visible(xp, mask, given, zero_output, dtype):
+def visible(xp, mask, given, zero_output, dtype):
     """Return what outputs are multiplied by, (T, N, 1): 0 where they have to be zero, or None."""
     if mask is None or not (zero_output or given):
         return None  # states that start at zero stay so until the first step that counts
@@ -99,7 +99,7 @@ def _visible(xp, mask, given, zero_output, dtype):
 
 def _scan_backward(xp, saved, gy, needs):
     """Return gradients of x, kernel, recurrent kernel, bias and a list for the states."""
-    cell, walk, x, kernel, own, inner, mask, _, seen, history, options = saved
+    cell, walk, x, kernel, own, inner, mask, x_keep, seen, history, options = saved
     gy, *grads = gy
     zero = xp.zeros_like(history[0][0][0])
     grads = [zero if g is None else g for g in grads]
@@ -124,7 +124,9 @@ def _scan_backward(xp, saved, gy, needs):
         gps.append(gp)
     gzs, gps = gzs[::-1], gps[::-1]
     gz = xp.stack(gzs)
-    gx, gkernel = _project_backward(xp, saved, gz, needs)
+    gx, gkernel = project_backward(xp, x, kernel, x_keep, options.get("x_rate", 0.0), gz, needs)
+    if needs[0] and options.get("reverse", False):
+        gx = gx[::-1]
     grecurrent = _recurrent_gradient(xp, saved, gps) if needs[2] else None
     gbias = None
     if needs[3] and own is not None:
@@ -134,26 +136,26 @@ def _scan_backward(xp, saved, gy, needs):
     return gx, gkernel, grecurrent, gbias, grads
 
 
-def _project_backward(xp, saved, gz, needs):
-    x, kernel, keep, options = saved[2], saved[3], saved[7], saved[-1]
+def project_backward(xp, x, kernel, keep, rate, gz, needs):
+    """Return the gradients of ``x`` and ``kernel`` in `project`, None where they aren't needed."""
     gx = gkernel = None
     if keep is None:
         if needs[0]:
             gx = xp.matmul(rows(gz), kernel.T).reshape(tuple(x.shape))
         if needs[1]:
             gkernel = xp.matmul(rows(x).T, rows(gz))
-    else:
-        gates = _by_gate(keep, options.get("x_rate", 0.0), kernel)
-        u = int(kernel.shape[1]) // len(gates)
-        parts = [rows(gz[:, :, g * u : (g + 1) * u]) for g in range(len(gates))]
-        if needs[0]:
-            gx = added(
-                [k * xp.matmul(p, w.T).reshape(tuple(x.shape)) for p, (k, w) in zip(parts, gates)]
-            )
-        if needs[1]:
-            done = [xp.matmul(rows(x * k).T, p) for p, (k, _) in zip(parts, gates)]
-            gkernel = xp.concatenate(done, axis=1)
-    return gx[::-1] if needs[0] and options.get("reverse", False) else gx, gkernel
+        return gx, gkernel
+    gates = _by_gate(keep, rate, kernel)
+    u = int(kernel.shape[1]) // len(gates)
+    parts = [rows(gz[:, :, g * u : (g + 1) * u]) for g in range(len(gates))]
+    if needs[0]:
+        gx = added(
+            [k * xp.matmul(p, w.T).reshape(tuple(x.shape)) for p, (k, w) in zip(parts, gates)]
+        )
+    if needs[1]:
+        done = [xp.matmul(rows(x * k).T, p) for p, (k, _) in zip(parts, gates)]
+        gkernel = xp.concatenate(done, axis=1)
+    return gx, gkernel
 
 
 def _recurrent_gradient(xp, saved, gps):

@@ -1,13 +1,14 @@
-"""Runs the CUDA sources on the CPU: g++ compiles them, with a stand-in for what CUDA gives.
+"""Runs the CUDA sources on the CPU: g++ compiles them behind `cuda_on_cpu.h`.
 
-Good for kernels whose threads don't meet: no barriers, no shared memory, no warp functions.
-Threads run one after the other, the last one first, so that a kernel which counts on their order
-fails.
+Threads are fibers and blocks are threads, so that barriers, shuffles, clusters and cooperative
+launches work; the order in which they run is shuffled anew for each launch.
 """
 
 import contextlib
 import ctypes
 import functools
+import itertools
+import os
 import re
 import shutil
 import subprocess
@@ -18,38 +19,23 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["compiler", "kernels_of", "fake_cupy", "as_cupy"]
+__all__ = ["SANITIZE", "compiler", "kernels_of", "fake_cupy", "as_cupy"]
 
-# What a source finds before its first line; below it, launchers for its kernels.
-_HEAD = """
-#include <math.h>
-#include <utility>
-#define __global__
-#define __device__
-#define __restrict__
-#define __forceinline__ inline
-struct dim3 { unsigned x = 1, y = 1, z = 1; };
-static dim3 gridDim, blockDim, threadIdx, blockIdx;
-
-// Runs a kernel of any signature; args holds the addresses of its arguments.
-template <typename... T, std::size_t... I>
-static void gn_launch(void (*kernel)(T...), unsigned blocks, unsigned threads, void** args,
-                      std::index_sequence<I...>) {
-    gridDim.x = blocks;
-    blockDim.x = threads;
-    for (blockIdx.x = blocks; blockIdx.x-- > 0;)
-        for (threadIdx.x = threads; threadIdx.x-- > 0;) kernel(*(T*)args[I]...);
-}
-template <typename... T>
-static void gn_launch(void (*kernel)(T...), unsigned blocks, unsigned threads, void** args) {
-    gn_launch(kernel, blocks, threads, args, std::index_sequence_for<T...>());
-}
-"""
+SANITIZE = "GPUNET_TEST_SANITIZE"  # what to compile with, such as address
+_HEADER = Path(__file__).with_name("cuda_on_cpu.h")
 _LAUNCHER = """
-extern "C" void launch_{0}(unsigned blocks, unsigned threads, void** args) {{
-    gn_launch({0}, blocks, threads, args);
+extern "C" int launch_{0}(const gn::Shape* shape, void** args) {{
+    return gn::launch({0}, *shape, args);
 }}
 """
+
+
+class _Shape(ctypes.Structure):
+    """gn::Shape of the header."""
+
+    _fields_ = [(name, ctypes.c_uint * 3) for name in ("grid", "block")] + [
+        (name, ctypes.c_uint) for name in ("dynamic_bytes", "cluster", "together", "seed")
+    ]
 
 
 def compiler():
@@ -59,69 +45,147 @@ def compiler():
 
 def kernels_of(code):
     """Return the names of the kernels in a source."""
-    return re.findall(r"__global__\s+void\s+(\w+)\s*\(", code)
+    return re.findall(r"(?:__global__ void|__launch_bounds__\([\w, ]+\))\s+(\w+)\s*\(", code)
+
+
+# -O0: these sources are compiled far more often than they run for long.
+_FLAGS = ["-std=c++17", "-O0", "-g0", "-fPIC", "-pthread"]
+if SANITIZE in os.environ:
+    _FLAGS.append(f"-fsanitize={os.environ[SANITIZE]}")
+
+
+def _run_compiler(folder, *arguments):
+    command = [compiler(), *_FLAGS, *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+
+
+@functools.cache
+def _header():
+    """Compile the header once for all sources, and return the folder that holds it."""
+    folder = tempfile.TemporaryDirectory(prefix="gpunet-kernels-")
+    shutil.copy(_HEADER, folder.name)
+    _run_compiler(folder.name, "-x", "c++-header", _HEADER.name)
+    return folder
 
 
 @functools.cache
 def _library(code, options):
-    folder = Path(tempfile.mkdtemp(prefix="gpunet-kernels-"))
-    try:
+    with tempfile.TemporaryDirectory(prefix="gpunet-kernels-") as folder:
         launchers = "".join(_LAUNCHER.format(name) for name in kernels_of(code))
-        (folder / "kernels.cpp").write_text(_HEAD + code + launchers, encoding="utf8")
-        command = [compiler(), "-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-shared",
-                   "-fPIC", *options, "-o", "kernels.so", "kernels.cpp"]  # fmt: skip
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(done.stderr)
-        return ctypes.CDLL(str(folder / "kernels.so"))
-    finally:
-        shutil.rmtree(folder)
+        text = f'#include "{_HEADER.name}"\n{code}{launchers}'
+        (Path(folder) / "kernels.cpp").write_text(text, encoding="utf8")
+        _run_compiler(
+            folder, "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-shared",
+            f"-I{_header().name}", *options, "-o", "kernels.so", "kernels.cpp",
+        )  # fmt: skip
+        return ctypes.CDLL(str(Path(folder) / "kernels.so"))
+
+
+_launches = itertools.count()
 
 
 class RawModule:
     """Stands in for cupy.RawModule."""
 
-    def __init__(self, code, options=()):
+    def __init__(self, code, options=(), enable_cooperative_groups=False):
+        options = tuple(o for o in options if not o.startswith("--"))
         self._library = _library(code, options)
+        self._together = enable_cooperative_groups
+        found = [o for o in options if o.startswith("-DCLUSTER=")]
+        self._cluster = int(found[0].partition("=")[2]) if found else 1
 
     def get_function(self, name):
-        launcher = getattr(self._library, f"launch_{name}")
+        return _Kernel(
+            name, getattr(self._library, f"launch_{name}"), self._cluster, self._together
+        )
 
-        def run(grid, block, args):
-            assert len(grid) == len(block) == 1
-            held = [_pointer(a) for a in args]
-            pointers = [ctypes.cast(ctypes.byref(a), ctypes.c_void_p) for a in held]
-            launcher(grid[0], block[0], (ctypes.c_void_p * len(pointers))(*pointers))
 
-        return run
+class _Kernel:
+    """Stands in for cupy.RawKernel."""
+
+    max_dynamic_shared_size_bytes = 48 << 10
+
+    def __init__(self, name, launcher, cluster, together):
+        self.name, self._launcher = name, launcher
+        self._cluster, self._together = cluster, together
+
+    def __call__(self, grid, block, args, shared_mem=0):
+        assert shared_mem <= self.max_dynamic_shared_size_bytes, "the kernel wasn't told"
+        three = [(*size, 1, 1)[:3] for size in (grid, block)]
+        shape = _Shape(
+            *[(ctypes.c_uint * 3)(*size) for size in three],
+            shared_mem, self._cluster, self._together, next(_launches),
+        )  # fmt: skip
+        held = [_pointer(a) for a in args]
+        pointers = [ctypes.cast(ctypes.byref(a), ctypes.c_void_p) for a in held]
+        status = self._launcher(ctypes.byref(shape), (ctypes.c_void_p * len(pointers))(*pointers))
+        if status:
+            raise RuntimeError(f"kernel {self.name!r}: its threads wait for each other in vain")
 
 
 def _pointer(value):
+    if value is None:
+        return ctypes.c_void_p(None)
     if isinstance(value, np.ndarray):
         return ctypes.c_void_p(value.ctypes.data)
+    if isinstance(value, np.generic):
+        return np.ctypeslib.as_ctypes_type(value.dtype)(value.item())
     return ctypes.c_longlong(value)
 
 
-as_cupy = types.SimpleNamespace(
-    __name__="cupy",
-    RawModule=RawModule,
-    ascontiguousarray=np.ascontiguousarray,
-    # Unwritten elements show.
-    empty=lambda shape, dtype: np.full(shape, np.nan, dtype),
-)
+def _empty(shape, dtype="float64"):
+    """Return an array in which unwritten elements show."""
+    dtype = np.dtype(dtype)
+    return np.full(shape, np.nan if dtype.kind == "f" else 99, dtype)
+
+
+class _Device:
+    """Stands in for cupy.cuda.Device; `fake_cupy` says what it is like."""
+
+    compute_capability = "90"
+    attributes = {"MultiProcessorCount": 132, "MaxSharedMemoryPerBlockOptin": 227 << 10}
+
+    def __init__(self, number=0):
+        self.id = number
+
+
+class _Module:
+    """NumPy under CuPy's name."""
+
+    __name__ = "cupy"
+    cuda = types.SimpleNamespace(Device=_Device)
+    RawModule = RawModule
+    empty = staticmethod(_empty)
+
+    def empty_like(self, a):
+        return _empty(a.shape, a.dtype)
+
+    def __getattr__(self, name):
+        return getattr(np, name)
+
+
+as_cupy = _Module()
 
 
 @contextlib.contextmanager
-def fake_cupy():
-    """Return a context in which gpunet's kernels run here, on NumPy arrays."""
+def fake_cupy(capability=90, blocks=132, shared=227 << 10):
+    """Return a context in which gpunet's kernels run here, on NumPy arrays.
+
+    Args:
+        capability, blocks, shared: what the kernels' layout is chosen for, see `launch.Chip`.
+    """
     from gpunet.fused import launch
 
     def forget():
-        launch._module.cache_clear()
-        launch._kernel.cache_clear()
+        for cache in (launch._module, launch._kernel, launch._chip):
+            cache.cache_clear()
 
     before = sys.modules.get("cupy")
     sys.modules["cupy"] = as_cupy
+    _Device.compute_capability = str(capability)
+    _Device.attributes = {"MultiProcessorCount": blocks, "MaxSharedMemoryPerBlockOptin": shared}
     forget()
     try:
         yield as_cupy

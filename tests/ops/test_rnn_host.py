@@ -49,7 +49,7 @@ ACTIVATIONS = [("tanh", "sigmoid"), ("relu", "hard_sigmoid"), ("sigmoid", "linea
 @pytest.mark.parametrize("activation, gate", ACTIVATIONS)
 @pytest.mark.parametrize("op, gates, count, after", OPS)
 def test_every_combination(op, gates, count, after, activation, gate, rng):
-    (fusion,) = op.fusions
+    fusion = op.fusions[0]
     for sequences, reverse, zero_output, mask, states, drop in GRID:
         args = inputs(rng, gates, count, after, mask=mask, states=states, drop=drop, bias=not drop)
         options = {"activation": activation, "sequences": sequences, "reverse": reverse,
@@ -75,7 +75,7 @@ def test_sizes_and_types(op, gates, count, after, shape, dtype, rng):
     args = inputs(rng, gates, count, after, shape, mask=True, states=True, bias=True)
     args = [a if a is None or a.dtype == bool else a.astype(dtype) for a in args]
     options = {"sequences": True, **({"reset_after": after} if op is rnn.gru else {})}
-    (fusion,) = op.fusions
+    fusion = op.fusions[0]
     y, saved = op.forward(np, *args, **options)
     y2, saved2 = fusion.forward(np, *args, **options)
     tolerance = {"float16": 2e-2, "float32": 1e-5, "float64": 1e-12}[dtype]

@@ -1,0 +1,53 @@
+"""What the CUDA sources are compiled for in tests: the layouts that common sizes get."""
+
+import subprocess
+
+from gpunet.fused import launch, rnn_plan, sources
+
+__all__ = ["BUILDS", "CHIPS", "compile_for"]
+
+# architecture -> a chip that has it
+CHIPS = {
+    "sm_75": launch.Chip(75, 40, 64 << 10),  # T4
+    "sm_80": launch.Chip(80, 108, 163 << 10),  # A100
+    "sm_90": launch.Chip(90, 132, 227 << 10),  # H200
+}
+
+
+def _elementwise(chip):
+    return [{"REAL": real} for real in launch.REALS.values()]
+
+
+def _recurrent(gates, **own):
+    def builds(chip):
+        made = []
+        for units, tf32, dropout in [(128, True, False), (100, False, True), (512, True, False)]:
+            for backward in (False, True):
+                plan = rnn_plan.plan_of(chip, units, gates, 32, 4, tf32, dropout, backward)
+                made.append({
+                    **plan.defines, "REAL": "float", "MASKED": 1, "DROPOUT": int(dropout),
+                    "ACTIVATION": 0, "GATE_ACTIVATION": 1, **own,
+                })  # fmt: skip
+        return [d for i, d in enumerate(made) if d not in made[:i]]
+
+    return builds
+
+
+# family -> function of a Chip that lists the definitions of each build
+BUILDS = {
+    "elementwise": _elementwise,
+    "lstm": _recurrent(4),
+    "gru": lambda chip: _recurrent(3, RESET_AFTER=0)(chip) + _recurrent(3, RESET_AFTER=1)(chip),
+    "simple_rnn": _recurrent(1),
+}
+
+
+def compile_for(family, arch, defines, folder):
+    """Compile a source by nvcc and return the finished process; spills and warnings are errors."""
+    (folder / "kernels.cu").write_text(sources.source(family), encoding="utf8")
+    return subprocess.run(
+        ["nvcc", "-cubin", f"-arch={arch}", "-std=c++17", "-Werror=all-warnings",
+         "-Xptxas=-v,-warn-spills,-Werror", "-o", "kernels.cubin", "kernels.cu",
+         *[f"-D{name}={value}" for name, value in defines.items()]],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
