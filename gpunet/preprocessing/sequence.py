@@ -5,6 +5,7 @@ import random
 
 import numpy as np
 
+from gpunet.data.sequence import Sequence
 from gpunet.training.feeder import is_whole, positive_int
 
 __all__ = [
@@ -101,7 +102,7 @@ def _filled(shape, value, dtype, sequences):
     return np.full(shape, value, dtype)
 
 
-class TimeseriesGenerator:
+class TimeseriesGenerator(Sequence):
     """Batches of windows over a time series, each with the target that follows it.
 
     Args:

@@ -4,6 +4,7 @@ import itertools
 import sys
 from typing import NamedTuple
 
+from gpunet.data.sequence import Sequence
 from gpunet.ops import random
 from gpunet.training.feeder import is_whole, positive_int
 
@@ -52,7 +53,7 @@ def refuse_in_bootstrap(what):
 
 def is_sequence(x):
     """Return whether an object gives batches by number."""
-    return (
+    return isinstance(x, Sequence) or (  # such a one may be an endless iterator besides
         hasattr(x, "__getitem__")
         and hasattr(x, "__len__")
         and not _is_data(x)

@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 
 from gpunet import config
+from gpunet.data.sequence import Sequence
 from gpunet.errors import ShapeError
 from gpunet.preprocessing.image.files import array_to_img, checked_format
 from gpunet.training.feeder import positive_int
@@ -18,8 +19,8 @@ __all__ = ["Iterator", "NumpyArrayIterator", "check_subset"]
 _draws = contextvars.ContextVar("gpunet_image_draws", default=None)
 
 
-class Iterator:
-    """Base of batches of images: a Sequence, and an endless iterator of batches.
+class Iterator(Sequence):
+    """Base of batches of images: a `Sequence`, and an endless iterator of batches.
 
     The order of an epoch and the random changes of a batch depend on the seed, the epoch and the
     batch's number alone.  Subclasses define ``_get_batches_of_transformed_samples(index_array)``.
