@@ -9,7 +9,7 @@ import inspect
 
 from gpunet import layers, optimizers, registry
 
-__all__ = ["TF_DEFAULTS", "classes", "with_defaults"]
+__all__ = ["TF_DEFAULTS", "SameInstances", "classes", "name_optimizers", "with_defaults"]
 
 # module below tensorflow.keras -> class -> argument -> default
 TF_DEFAULTS = {
@@ -26,7 +26,7 @@ TF_DEFAULTS = {
 _SPELLINGS = {"learning_rate": "lr"}
 
 
-class _SameInstances(type):
+class SameInstances(type):
     """Metaclass of a class whose instances are also all those of its base."""
 
     def __instancecheck__(cls, instance):
@@ -64,7 +64,7 @@ def with_defaults(base, defaults):
         ]
     )
     names = {"__init__": __init__, "__doc__": base.__doc__, "__module__": __name__, "_plain": base}
-    return _SameInstances(base.__name__, (base,), names)
+    return SameInstances(base.__name__, (base,), names)
 
 
 def _made():

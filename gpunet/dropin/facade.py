@@ -18,6 +18,7 @@ _VERSIONS = {"keras": "2.3.1", "tensorflow": KERAS_VERSION, "tensorflow.keras": 
 # Names of one thing, and the name under which it is found.
 _ALSO = {
     "tensorflow.compat.v2": "tensorflow",
+    "tensorflow.compat.v1.": "tensorflow",
     "tensorflow.contrib.keras": "tensorflow.keras",
     "tensorflow.initializers": "tensorflow.keras.initializers",
     "tensorflow.losses": "tensorflow.keras.losses",
@@ -78,8 +79,9 @@ def target_of(name):
         NotGiven: there is none.
     """
     for other, plain in _ALSO.items():
-        if f"{name}.".startswith(f"{other}."):
-            return importlib.import_module(plain + name[len(other) :])
+        # A dot at the end: what lies below alone.
+        if name == other or name.startswith(other.rstrip(".") + "."):
+            return importlib.import_module(plain + name[len(other.rstrip(".")) :])
     root, _, below = name.partition(".")
     if root == "tensorflow" and f"{below}.".startswith("keras."):
         return _keras(name, below.partition(".")[2], tensorflow=True)

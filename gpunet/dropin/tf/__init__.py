@@ -1,3 +1,42 @@
-"""The functions of TensorFlow that Keras scripts use."""
+"""The functions of TensorFlow that Keras scripts use, each in terms of gpunet's own.
 
-__all__ = []
+What lies here is seen as ``tensorflow`` by `gpunet.dropin`.  Modules such as `math`, `nn`,
+`random` and `data` are those of the same names there.
+"""
+# ruff: noqa: F403
+
+from gpunet.dropin import session
+from gpunet.dropin.tf import control, creation, dtypes, linalg, math, random
+from gpunet.dropin.tf.control import *
+from gpunet.dropin.tf.creation import *
+from gpunet.dropin.tf.dtypes import *
+
+newaxis = None
+
+_MATH = [
+    n for n in math.__all__ if n not in ("count_nonzero", "l2_normalize", "softmax", "in_top_k")
+]
+_LINALG = ("einsum", "eye", "matmul", "norm", "tensordot")
+_SESSION = ("ConfigProto", "GPUOptions", "Graph", "Session", "get_default_graph")
+
+globals().update({name: getattr(math, name) for name in _MATH})
+globals().update({name: getattr(linalg, name) for name in _LINALG})
+globals().update({name: getattr(session, name) for name in _SESSION})
+
+# Names of TensorFlow 1.
+random_normal, random_uniform = random.normal, random.uniform
+truncated_normal, set_random_seed = random.truncated_normal, random.set_seed
+
+__all__ = [
+    "newaxis",
+    *control.__all__,
+    *creation.__all__,
+    *dtypes.__all__,
+    *_MATH,
+    *_LINALG,
+    *_SESSION,
+    "random_normal",
+    "random_uniform",
+    "set_random_seed",
+    "truncated_normal",
+]
