@@ -307,6 +307,14 @@ class Model(Copied, Layer, Trainer, Saving):
             self, line_length, positions, print_fn, expand_nested, show_trainable, layer_range
         )
 
+    def _repr_svg_(self):
+        """Return a drawing for notebooks, None where there is no graph to be drawn."""
+        if not self.built or self._graph is None:
+            return None
+        from gpunet.plotting import plot_model
+
+        return plot_model(self, to_file=None, show_shapes=True).svg()
+
     def get_config(self):
         """Return the graph as a dict that JSON can hold."""
         if self._graph is not None:

@@ -20,6 +20,9 @@ from gpunet.utils.seeds import set_random_seed
 
 # public name -> module that has it
 _LAZY = {
+    "model_to_dot": "gpunet.plotting",
+    "plot_history": "gpunet.plotting",
+    "plot_model": "gpunet.plotting",
     "get_file": "gpunet.downloads",
     "GeneratorEnqueuer": "gpunet.data.enqueuers",
     "HDF5Matrix": "gpunet.data.hdf5_matrix",
