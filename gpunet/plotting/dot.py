@@ -53,10 +53,12 @@ def _label(box):
     return '"{' + "|".join(fields) + '}"'
 
 
-def _escaped(text):
+def _lines(lines):
+    """Return lines as a field of a record."""
+    text = "\n".join(lines)
     for c in '\\{}|<>"':
         text = text.replace(c, "\\" + c)
-    return text
+    return text.replace("\n", "\\n")
 
 
 def _quoted(text):
