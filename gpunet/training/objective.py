@@ -97,12 +97,15 @@ class Objective:
         if isinstance(given, Metric) and any(m.metric is given for m in self.measures):
             given = copy.deepcopy(given)  # one object for several outputs
         label, metric = metrics.resolve(given, self.shapes[i], self.losses[i])
-        prefix = f"{self.names[i]}_"
+        prefix = f"{self.names[i]}_" if len(self.names) > 1 else ""
         # The metric objects in files of Keras carry the prefix already.
-        if len(self.names) > 1 and not (isinstance(given, Metric) and label.startswith(prefix)):
-            label = prefix + label
+        if isinstance(given, Metric) and label.startswith(prefix):
+            label = label[len(prefix) :]
         taken = {*self.loss_labels, *[m.label for m in self.measures]}
-        base, number = label, 1
+        if weighted and prefix + label in taken:
+            label = f"weighted_{label}"
+        base = label = prefix + label
+        number = 1
         while label in taken:
             label, number = f"{base}_{number}", number + 1
         self.measures.append(Measure(i, metric, label, weighted, given))
