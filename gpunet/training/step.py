@@ -68,5 +68,6 @@ def _losses(objective, plan, batch, scope, training):
     if plan.adds_losses:
         added = added + plan.losses(y_pred)
         y_pred = y_pred[: plan.outputs]
+    objective.reported = plan.reported(scope)
     total, parts = objective.compute(batch.y, y_pred, batch.weight, added)
     return y_pred, total, parts
