@@ -63,8 +63,9 @@ def _by_name(value):
         value = {k: _by_name(v) for k, v in value.items()}
         layers = value.get("layers")
         if isinstance(layers, list) and all(isinstance(e, dict) for e in layers):
-            names = [e.get("name") or (e.get("config") or {}).get("name") for e in layers]
-            if None not in names and len(set(names)) == len(names):
+            configs = [e["config"] if isinstance(e.get("config"), dict) else {} for e in layers]
+            names = [e.get("name", c.get("name")) for e, c in zip(layers, configs)]
+            if all(isinstance(n, str) for n in names) and len(set(names)) == len(names):
                 value = {**value, "layers": dict(zip(names, layers))}
     return [_by_name(v) for v in value] if isinstance(value, list) else value
 

@@ -37,6 +37,21 @@ class _Vocabulary(HostLayer):
     def _values(self, values):
         return host_values(self._who, values)
 
+    @classmethod
+    def from_config(cls, config):
+        """Make a layer from its config, which holds the terms.
+
+        Raises:
+            ValueError: it names a file; configs come in model files, and those open nothing.
+        """
+        if isinstance(config.get("vocabulary"), (str, bytes, Path)):
+            raise ValueError(
+                f"{cls.__name__} {config.get('name')!r}: its config names the file "
+                f"{config['vocabulary']!r} as vocabulary, which isn't opened; make the layer in "
+                "Python, or put the terms into the config"
+            )
+        return super().from_config(config)
+
 
 class _Lookup(_Vocabulary):
     """Base of `StringLookup` and `IntegerLookup`."""

@@ -94,8 +94,8 @@ def _structure(file, refused):
     if config is None:
         return {"model": None, "layers": []}
     inner = config.get("config")
-    entries = inner if isinstance(inner, list) else (inner or {}).get("layers", [])
-    name = inner.get("name") if isinstance(inner, dict) else None
+    entries = inner if isinstance(inner, list) else _config_of(config).get("layers", [])
+    name = _config_of(config).get("name")
     entries = [e for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
     unknown = unknown_names([config], None)
     refused += [f"unknown {kind} {n!r}: pass it in custom_objects" for n, kind in unknown.items()]
@@ -105,13 +105,17 @@ def _structure(file, refused):
         for n in _bytecode(config)
     ]
     layers = [
-        {"class_name": e.get("class_name"), "name": (e.get("config") or {}).get("name")}
-        for e in entries
+        {"class_name": e.get("class_name"), "name": _config_of(e).get("name")} for e in entries
     ]
     return {
         "model": {"class_name": config.get("class_name"), "name": name},
         "layers": layers,
     }
+
+
+def _config_of(entry):
+    config = entry.get("config")
+    return config if isinstance(config, dict) else {}
 
 
 def _bytecode(value):

@@ -29,6 +29,9 @@ __all__ = ["Saving", "save_model", "load_model", "KERAS_VERSION"]
 KERAS_VERSION = "2.4.0"
 FORMAT = 1
 
+# More text than any config has; vocabularies may be long.
+_MAX_JSON = 1 << 28
+
 # Arguments of tf.keras that change nothing here.
 _IGNORED = ("options", "signatures", "save_traces")
 
@@ -240,6 +243,8 @@ def _read_json(file, name, needed=True):
             f"there is no attribute {name!r}: it isn't a whole model. A file of weights "
             "alone goes into a model of the same layers by model.load_weights(path)."
         )
+    if len(text) > _MAX_JSON:
+        raise FileFormatError(f"attribute {name!r} has more than {_MAX_JSON:,} characters")
     try:
         return json.loads(text)
     except ValueError as error:

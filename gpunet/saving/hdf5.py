@@ -4,14 +4,17 @@ h5py is imported only where a file is opened: programs that need no file don't w
 """
 
 import contextlib
+import io
 import mmap
 import os
 import secrets
 import struct
+from contextvars import ContextVar
 
 import numpy as np
 
 from gpunet.errors import FileFormatError
+from gpunet.saving.texts import Image, StreamBytes
 
 __all__ = [
     "open_for_reading",
@@ -76,13 +79,17 @@ def open_for_reading(source):
     import h5py
 
     if _is_group(source):
-        return contextlib.nullcontext(source)
+        return _watched(source)
     if not _is_stream(source):
         source = _path(source)
         _check_readable(source)
     try:
-        _check_heaps(source)
-        return _open(h5py, source)
+        with contextlib.ExitStack() as stack:
+            data = stack.enter_context(_bytes_of(source))
+            _check_heaps(data)
+            file = stack.enter_context(_open(h5py, source))
+            stack.enter_context(_kept_image(file, data))
+            return _Opened(file, stack.pop_all())
     except (OSError, RuntimeError, ValueError) as error:
         raise FileFormatError(
             f"{name_of(source)} is no HDF5 file, or it is damaged{_instead(source)}: {error}"
@@ -116,35 +123,93 @@ def _check_readable(name):
         raise FileNotFoundError(f"no such file: {name!r}")
 
 
-def _check_heaps(source):
-    """Raise a ValueError for a file that would make HDF5 crash or read for ever.
+class _Opened:
+    """An open file and what goes with it, to be used as a context."""
+
+    def __init__(self, file, stack):
+        self._file, self._stack = file, stack
+
+    def __enter__(self):
+        return self._file
+
+    def __exit__(self, *error):
+        self._stack.close()
+
+
+# Number of an open file in HDF5 -> Image of its bytes, from which texts are read.
+_images = ContextVar("gpunet_images", default={})  # noqa: B039 - it is replaced, never written to
+
+
+@contextlib.contextmanager
+def _kept_image(file, data):
+    """Let texts be read from the bytes of an open file.
+
+    Not for a file that this program has open for writing: what it wrote last may not be in any
+    bytes yet, and isn't hostile.
+    """
+    import h5py
+
+    if data is None or file.mode != "r":
+        yield
+        return
+    number = h5py.h5o.get_info(file.id).fileno
+    token = _images.set({**_images.get(), number: Image(data)})
+    try:
+        yield
+    finally:
+        _images.reset(token)
+
+
+@contextlib.contextmanager
+def _watched(group):
+    """Give back a group that somebody else has opened."""
+    file = group.file
+    on_disk = file.driver in ("sec2", "stdio") and os.path.isfile(file.filename)
+    with contextlib.ExitStack() as stack:
+        if file.mode == "r":
+            image = None if on_disk else io.BytesIO(file.id.get_file_image())
+            data = stack.enter_context(_bytes_of(file.filename if on_disk else image))
+            stack.enter_context(_kept_image(file, data))
+        yield group
+
+
+@contextlib.contextmanager
+def _bytes_of(source):
+    """Give the bytes of a file, without reading what isn't used; None if it is empty."""
+    if isinstance(source, (str, bytes)):
+        with open(source, "rb") as file:
+            if not os.fstat(file.fileno()).st_size:
+                yield None
+                return
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                yield data
+    elif hasattr(source, "getvalue"):
+        yield source.getvalue() or None
+    else:
+        yield StreamBytes(source) if hasattr(source, "read") else None
+
+
+def _check_heaps(data):
+    """Raise a ValueError for bytes of a file that would make HDF5 crash or read for ever.
 
     Texts of variable length lie in heaps, one after the other with their sizes in front.  HDF5
     believes the sizes: at 0 it never comes to the end, and a large one leads out of its memory.
     """
-    with contextlib.ExitStack() as stack:
-        if isinstance(source, str):
-            file = stack.enter_context(open(source, "rb"))
-            if not os.fstat(file.fileno()).st_size:
-                return
-            data = stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        elif hasattr(source, "getvalue"):
-            data = source.getvalue()
-        else:
-            return
-        steps = len(data) // 16  # more than all heaps of a sound file have
-        start = data.find(b"GCOL\x01")
-        while 0 <= start <= len(data) - 16:
-            (total,) = struct.unpack_from("<Q", data, start + 8)
-            place, end = start + 16, start + total
-            while place + 16 <= end <= len(data):  # HDF5 itself refuses longer ones
-                number, _, _, size = struct.unpack_from("<HHIQ", data, place)
-                size = 16 + (size + 7) // 8 * 8 if number else size
-                steps -= 1
-                if not 0 < size <= end - place or steps < 0:
-                    raise ValueError(f"the heap of texts at byte {start} is damaged")
-                place += size
-            start = data.find(b"GCOL\x01", start + 1)
+    if data is None:
+        return
+    steps = len(data) // 16  # more than all heaps of a sound file have
+    start = data.find(b"GCOL\x01")
+    while 0 <= start <= len(data) - 16:
+        (total,) = struct.unpack("<Q", data[start + 8 : start + 16])
+        place, end = start + 16, start + total
+        while place + 16 <= end <= len(data):  # HDF5 itself refuses longer ones
+            number, _, _, size = struct.unpack("<HHIQ", data[place : place + 16])
+            size = 16 + (size + 7) // 8 * 8 if number else size
+            steps -= 1
+            if not 0 < size <= end - place or steps < 0:
+                raise ValueError(f"the heap of texts at byte {start} is damaged")
+            place += size
+        start = data.find(b"GCOL\x01", start + 1)
 
 
 def _instead(source):
@@ -332,8 +397,23 @@ def read_array(dataset):
 
 
 def _attribute(group, name):
+    """Return an attribute's value: text, number or an array of them; None if there is none."""
+    import h5py
+
     try:
-        return group.attrs[name] if name in group.attrs else None
+        if name not in group.attrs:
+            return None
+        attribute = h5py.h5a.open(group.id, name.encode())
+        kind = attribute.get_type()
+        if kind.get_class() == h5py.h5t.STRING and kind.is_variable_str():
+            info = h5py.h5o.get_info(group.id)
+            image = _images.get().get(info.fileno)
+            if image is not None:
+                texts = image.texts(info.addr, name)
+                return texts[0] if attribute.shape == () else np.array(texts, dtype=object)
+        elif kind.get_class() not in (h5py.h5t.STRING, h5py.h5t.INTEGER, h5py.h5t.FLOAT):
+            raise ValueError("it is neither text nor a number")
+        return group.attrs[name]
     except _DAMAGE as error:
         raise _bad_attribute(group, name, error) from None
 

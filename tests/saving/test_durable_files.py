@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 
 import h5py
 import numpy as np
@@ -205,3 +206,44 @@ def test_importing_gpunet_does_not_import_h5py():
     path = os.pathsep.join(filter(None, sys.path))
     env = {**os.environ, "PYTHONPATH": path}
     assert subprocess.run([sys.executable, "-c", code], env=env, check=False).returncode == 0
+
+
+SAVING = """
+import sys
+import numpy as np
+from gpunet import layers
+from gpunet.models import Sequential
+
+model = Sequential([layers.Dense(200, input_shape=(200,)), layers.Dense(200)])
+model.compile("sgd", "mse")
+for n in range(10**6):
+    model.set_weights([np.full(w.shape, n, "float32") for w in model.get_weights()])
+    model.save("m.h5")
+    print(n, flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
+def test_killed_at_any_moment_of_200_saves(tmp_path):
+    """The file is that of the last save that ended, or of the one that was going on."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    rng = np.random.default_rng(0)
+    saves = 0
+    while saves < 200:
+        with subprocess.Popen(
+            [sys.executable, "-c", SAVING], cwd=tmp_path, env=env, stdout=subprocess.PIPE
+        ) as process:
+            last = -1
+            for _ in range(int(rng.integers(1, 8))):
+                last = int(process.stdout.readline())
+            time.sleep(rng.uniform(0, 0.02))
+            process.kill()
+            rest = process.stdout.read().split()
+        last = int(rest[-1]) if rest else last
+        saves += last + 2
+        model = load_model(tmp_path / "m.h5")
+        values = {float(v) for w in model.get_weights() for v in np.unique(w)}
+        assert values in ({last}, {last + 1})
+    leftover = [p.name for p in tmp_path.iterdir() if p.name != "m.h5"]
+    assert all(name.startswith(".gpunet-") for name in leftover)
