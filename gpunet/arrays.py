@@ -16,6 +16,7 @@ from contextvars import ContextVar
 import numpy as np
 
 from gpunet.errors import DeviceError
+from gpunet.recording import host_reads
 
 __all__ = [
     "Device",
@@ -99,6 +100,7 @@ def module_of_gpus():
 
 def to_host(array):
     """Return a numpy array with the same values; copies only from another device."""
+    host_reads("an array")
     found = _lookup(array)
     return np.asarray(array) if found is None else found[1](array)
 

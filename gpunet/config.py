@@ -3,6 +3,8 @@
 import math
 import os
 
+from gpunet.recording import edited
+
 __all__ = [
     "floatx",
     "set_floatx",
@@ -45,6 +47,7 @@ def set_floatx(floatx):
     if name not in _FLOATS:
         raise ValueError(f"set_floatx: expected one of {', '.join(_FLOATS)}, got {floatx!r}")
     _floatx = name
+    edited()
 
 
 def epsilon():
@@ -69,6 +72,7 @@ def set_epsilon(e):
     if not 0 < value < math.inf:
         raise ValueError(f"set_epsilon: expected a float > 0, got {e!r}")
     _epsilon = value
+    edited()
 
 
 def image_data_format():
@@ -106,6 +110,7 @@ def set_fused(enabled):
     """
     global _fused
     _fused = bool(enabled)
+    edited()
 
 
 def precision():
@@ -127,3 +132,4 @@ def set_precision(precision):
     if precision not in ("tf32", "strict"):
         raise ValueError(f"set_precision: expected 'tf32' or 'strict', got {precision!r}")
     _precision = precision
+    edited()

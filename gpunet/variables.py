@@ -12,6 +12,7 @@ import numpy as np
 
 from gpunet import arrays, config
 from gpunet.errors import ShapeError
+from gpunet.recording import edited, effect
 from gpunet.tensor import Shape, Tensor, as_array, value_of
 
 __all__ = ["Variable", "allocate", "runs", "viewing"]
@@ -37,6 +38,7 @@ class Variable(Tensor):
         regularizer: function of a tensor, gives a loss.
     """
 
+    is_variable = True
     __slots__ = (
         "name",
         "_trainable",
@@ -96,6 +98,8 @@ class Variable(Tensor):
 
     @trainable.setter
     def trainable(self, value):
+        if getattr(self, "_trainable", value) != value:
+            edited()
         self._trainable = bool(value)
         self.tracked = self._trainable and self._dtype.kind == "f"
 
@@ -142,25 +146,39 @@ class Variable(Tensor):
         Raises:
             ShapeError: a value of another shape; nothing is written then.
         """
+        return self._change(self._set, value)
+
+    def assign_add(self, delta, **_):
+        """Add to the values in place; see `assign`."""
+        return self._change(self._add, delta)
+
+    def assign_sub(self, delta, **_):
+        """Subtract from the values in place; see `assign`."""
+        return self._change(self._subtract, delta)
+
+    def _change(self, function, value):
+        """Let a function write to the array: now, and when what runs now is replayed."""
+        if type(value) in (float, int, bool):
+            effect(functools.partial(function, value))
+        else:
+            effect(function, value)
+        return self
+
+    def _set(self, value):
         value = self._checked(value, "assign")
         if not self.allocated:
             allocate([self], fill=False)
         self.array[...] = value
-        return self
 
-    def assign_add(self, delta, **_):
-        """Add to the values in place; see `assign`."""
+    def _add(self, delta):
         delta = self._checked(delta, "assign_add")
         array = self.array
         array += delta
-        return self
 
-    def assign_sub(self, delta, **_):
-        """Subtract from the values in place; see `assign`."""
+    def _subtract(self, delta):
         delta = self._checked(delta, "assign_sub")
         array = self.array
         array -= delta
-        return self
 
     def _checked(self, value, what):
         value = value_of(value)

@@ -8,17 +8,20 @@ to the tape.  Walking the entries backwards gives gradients.
 For second derivatives the walk itself is recorded: the pair is run once more with a
 namespace `taped` in place of ``xp``, whose functions are ops again.
 
-`op` has the ops, `tape` the record and the walk, `gradient_tape` the public classes.
+`op` has the ops, `tape` the record and the walk, `gradient_tape` the public classes, `recorded`
+functions that are replayed without all of that.
 """
 
 from gpunet.autodiff.gradient_tape import GradientTape, custom_gradient
 from gpunet.autodiff.op import Fusion, Op, differentiable
+from gpunet.autodiff.recorded import Recorded
 from gpunet.autodiff.tape import Tape, no_tape, recording, taped, unbroadcast
 
 __all__ = [
     "Fusion",
     "GradientTape",
     "Op",
+    "Recorded",
     "Tape",
     "custom_gradient",
     "differentiable",

@@ -5,7 +5,7 @@ import inspect
 
 import numpy as np
 
-from gpunet import arrays, config
+from gpunet import arrays, config, recording
 from gpunet.autodiff.tape import active, taped
 from gpunet.tensor import Operators, Symbolic, Tensor, convert_to_tensor
 
@@ -99,18 +99,25 @@ class Op:
             _promote(values, self.promote)
         xp = np if arrays.only_numpy else _on_one_device(values)
         pull = self.pull
+        forward = self.forward
         if self.fusions and config.fused_enabled():
-            y, saved, pull = self._fused(xp, values, options, tracked)
-        else:
-            y, saved = self.forward(xp, *values, **options)
+            forward, pull = self._fused(xp, values, options, tracked)
         if _NUMPY1 and "dtype" not in options:  # an asked-for float64 stays
-            y = _keep_float(y, values)
+            forward = functools.partial(_keeping_float, forward)
+        y, saved = forward(xp, *values, **options)
+        recorder = recording.active
+        if recorder is not None and recorder.is_here():
+            saved_name = recorder.op(forward, xp, args, values, options, y)
+        else:
+            recorder = None
         if tracked and pull is not None and (tapes := active.get()):
             if type(y) is tuple:
                 out = tuple([Tensor(v, True) for v in y])
             else:
                 out = Tensor(y, True)
             entry = (pull, args, out, saved, self, options)
+            if recorder is not None:
+                recorder.entry(entry, saved_name)
             for tape in tapes:
                 tape.entries.append(entry)
             return out
@@ -145,13 +152,14 @@ class Op:
         return tuple([made if a is given else a for a in args]), made
 
     def _fused(self, xp, values, options, tracked):
+        """Return the pair of array functions that is to run."""
         for f in self.fusions:
             # What has no backward half can't stand in where a gradient may be asked for.
             if (f.pull is not None or not tracked or self.pull is None) and f.when(
                 xp, *values, **options
             ):
-                return (*f.forward(xp, *values, **options), f.pull)
-        return (*self.forward(xp, *values, **options), self.pull)
+                return f.forward, f.pull
+        return self.forward, self.pull
 
     # -- definition ---------------------------------------------------------------------
 
@@ -276,6 +284,11 @@ def _on_one_device(values):
             if isinstance(v, (np.ndarray, np.generic)):
                 values[i] = xp.asarray(v)
     return xp
+
+
+def _keeping_float(forward, xp, *values, **options):
+    y, saved = forward(xp, *values, **options)
+    return _keep_float(y, values), saved
 
 
 def _keep_float(y, values):

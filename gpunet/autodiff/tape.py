@@ -4,6 +4,7 @@ from contextvars import ContextVar
 
 from gpunet import arrays
 from gpunet.autodiff.rows import RowGradient
+from gpunet.recording import current
 
 __all__ = [
     "Tape",
@@ -83,6 +84,7 @@ class Tape:
         plan = _leading_from(self.entries, set(wanted))
         self.entries.clear()
         grads = dict(seeds)
+        recorder = None if recorded else current()
         owned = set()  # gradients that are sums made here, so that adding in place is safe
         xp = taped if recorded or not grads else arrays.module_of(next(iter(grads.values())))
         while plan:
@@ -100,24 +102,38 @@ class Tape:
             else:
                 pull, op = entry[0], entry[4]
                 if rows and id(entry[1][0]) in rows and _gives_rows(op, pull):
-                    gxs = (op.pull_rows(xp, entry[3], gy),)
+                    pull, flags = op.pull_rows, ()
+                    gxs = pull(xp, entry[3], gy)
                 else:
+                    flags = (needs,)
                     gxs = pull(xp, entry[3], gy, needs)
+                if recorder is not None:
+                    recorder.pull(pull, xp, entry, gy, flags, gxs)
+                if not flags:
+                    gxs = (gxs,)
             for a, gx, need in zip(entry[1], gxs, needs):
                 if not need or gx is None:
                     continue
                 like = a.array
                 if gx.dtype is not like.dtype or gx.shape != like.shape:
-                    gx = _fitted(xp, gx, like)
+                    fitted = _fitted(xp, gx, like.shape, like.dtype)
+                    if recorder is not None:
+                        recorder.fitted(_fitted, xp, gx, like.shape, like.dtype, fitted)
+                    gx = fitted
                 key = id(a)
                 before = grads.get(key)
                 if before is None:
                     grads[key] = gx
                 elif key in owned and type(gx) is not RowGradient:
                     before += gx
+                    if recorder is not None:
+                        recorder.added(before, gx, before)
                 else:
                     # An array must not be asked to add rows to itself.
-                    grads[key] = total = gx + before if type(gx) is RowGradient else before + gx
+                    first, second = (gx, before) if type(gx) is RowGradient else (before, gx)
+                    grads[key] = total = first + second
+                    if recorder is not None:
+                        recorder.added(first, second, total)
                     # NumPy's scalars can't be added to in place, Tensors mustn't be.
                     if not recorded and type(total) is not RowGradient and total.ndim:
                         owned.add(key)
@@ -161,11 +177,11 @@ def reached_from(entries, tensors):
     return reached
 
 
-def _fitted(xp, gx, like):
+def _fitted(xp, gx, shape, dtype):
     """Return a gradient with the shape and dtype of the array that it belongs to."""
-    if tuple(gx.shape) != like.shape:
-        gx = unbroadcast(xp, gx, like.shape)
-    return gx if gx.dtype == like.dtype else gx.astype(like.dtype)
+    if tuple(gx.shape) != shape:
+        gx = unbroadcast(xp, gx, shape)
+    return gx if gx.dtype == dtype else gx.astype(dtype)
 
 
 def unbroadcast(xp, g, shape):

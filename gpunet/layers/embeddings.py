@@ -6,6 +6,7 @@ from gpunet import constraints, initializers, ops, regularizers
 from gpunet.errors import ShapeError
 from gpunet.layers.arguments import int_tuple, positive_int
 from gpunet.layers.base import Layer
+from gpunet.recording import effect
 from gpunet.registry import layers as registered
 
 __all__ = ["Embedding"]
@@ -73,7 +74,7 @@ class Embedding(Layer):
 
     def call(self, inputs):
         if isinstance(inputs.array, np.ndarray):
-            self._check_numbers(inputs.array)
+            effect(self._check_numbers, inputs.array)
         if inputs.dtype.kind != "i":
             inputs = ops.cast(inputs, "int32")
         return ops.gather(self.embeddings, inputs)

@@ -1,9 +1,12 @@
 """Layers that give their inputs mean 0 and variance 1, or length 1, over some axes."""
 
+import functools
+
 from gpunet import constraints, initializers, ops, regularizers
 from gpunet.errors import ShapeError
 from gpunet.layers.base import InputSpec
 from gpunet.layers.elementwise import SameShape
+from gpunet.recording import effect
 from gpunet.registry import layers as registered
 
 __all__ = [
@@ -191,7 +194,7 @@ class BatchNormalization(_Normalization):
         y, mean, variance = ops.normalize(
             wide, gamma, beta, mask, axes=self._reduced, epsilon=self.epsilon
         )
-        self._keep(x, mean.array, variance.array)
+        effect(functools.partial(self._keep, x.size), mean.array, variance.array)
         return ops.cast(y, x.dtype) if half else y
 
     def _infer_affine(self, x, gamma, beta):
@@ -204,9 +207,14 @@ class BatchNormalization(_Normalization):
             return ops.affine(x, scale, shift)
         return ops.cast(ops.affine(ops.cast(x, scale.dtype), scale, shift), x.dtype)
 
-    def _keep(self, x, mean, variance):
-        """Move the moving averages on, in place and without a look at values."""
-        count = x.size // max(1, mean.size)
+    def _keep(self, size, mean, variance):
+        """Move the moving averages on, in place and without a look at values.
+
+        Args:
+            size: int, number of elements that the statistics are over.
+            mean, variance: arrays.
+        """
+        count = size // max(1, mean.size)
         if not count:
             return  # an empty batch has no statistics
         step = 1 - self.momentum

@@ -7,6 +7,7 @@ from gpunet.errors import ShapeError
 from gpunet.layers.arguments import positive_int
 from gpunet.layers.base import Layer
 from gpunet.layers.elementwise import SameShape
+from gpunet.recording import effect
 from gpunet.registry import layers as registered
 from gpunet.tensor import Tensor
 
@@ -200,18 +201,21 @@ class CategoryEncoding(Layer):
 
     def call(self, inputs, count_weights=None):
         if isinstance(inputs.array, np.ndarray) and inputs.size:
-            low, high = inputs.array.min(), inputs.array.max()
-            if not (low >= 0 and high < self.num_tokens):
-                raise ValueError(
-                    f"{self._who}: expected numbers from 0 to {self.num_tokens - 1}, "
-                    f"got {low} to {high}"
-                )
+            effect(self._check_numbers, inputs.array)
         numbers = inputs if inputs.dtype.kind in "iu" else ops.cast(inputs, "int32")
         if count_weights is None:
             return _encoded(numbers, self.output_mode, self.num_tokens, self.dtype)
         hot = ops.one_hot(numbers, num_classes=self.num_tokens)
         weight = ops.expand_dims(ops.cast(count_weights, hot.dtype.name), -1)
         return ops.cast(ops.sum(ops.multiply(hot, weight), axis=-2), self.dtype)
+
+    def _check_numbers(self, numbers):
+        low, high = numbers.min(), numbers.max()
+        if not (low >= 0 and high < self.num_tokens):
+            raise ValueError(
+                f"{self._who}: expected numbers from 0 to {self.num_tokens - 1}, "
+                f"got {low} to {high}"
+            )
 
     def compute_output_shape(self, input_shape):
         return _encoded_shape(self._who, input_shape, self.output_mode, self.num_tokens)

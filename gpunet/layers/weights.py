@@ -6,6 +6,7 @@ from gpunet import constraints, initializers, regularizers
 from gpunet.context import scoped_name
 from gpunet.errors import ShapeError
 from gpunet.layers.arguments import dtype_name
+from gpunet.recording import edited
 from gpunet.tensor import Shape
 from gpunet.variables import Variable
 
@@ -13,10 +14,11 @@ __all__ = ["WeightOwner", "found_in"]
 
 # Attributes that hold layers or variables which aren't parts of the layer.
 _PRIVATE = frozenset(
-    ("_inbound_nodes", "_outbound_nodes", "_losses", "_loss_holders", "_reports", "_constructor",
-     "_weights", "_initial_weights", "optimizer", "history", "_graph", "inputs", "outputs",
-     "_compiled", "_whole")
+    ("_inbound_nodes", "_outbound_nodes", "_losses", "_loss_holders", "_constructor", "_weights",
+     "_initial_weights", "optimizer", "history", "_graph", "inputs", "outputs", "_compiled")
 )  # fmt: skip
+# Attributes that no step depends on.
+_UNUSED = frozenset(("history", "stop_training", "optimizer", "loss", "run_eagerly", "built"))
 
 
 class WeightOwner:
@@ -168,8 +170,18 @@ class WeightOwner:
 
     @trainable.setter
     def trainable(self, value):
+        value = bool(value)
         for layer in self._nested_layers():
-            layer._trainable = bool(value)
+            if layer._trainable != value:
+                layer._trainable = value
+                edited()
+
+    def __setattr__(self, name, value):
+        object.__setattr__(self, name, value)
+        # Recorded steps took the options of built-in layers for granted; others aren't recorded.
+        if name[0] != "_" and name not in _UNUSED and self.built:
+            if type(self).__module__.startswith("gpunet."):
+                edited()
 
     def count_params(self):
         """Return the number of elements of all weights."""

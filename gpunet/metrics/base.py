@@ -6,7 +6,7 @@ from gpunet import config, initializers, ops, registry
 from gpunet.context import snake_case, unique_name
 from gpunet.errors import ShapeError
 from gpunet.losses.base import align, align_weight, weight_from_mask
-from gpunet.tensor import Tensor, convert_to_tensor
+from gpunet.tensor import convert_to_tensor
 from gpunet.variables import Variable
 
 __all__ = ["Metric", "Sum", "Mean", "MeanMetricWrapper", "MeanTensor", "divide_no_nan"]
@@ -211,11 +211,7 @@ def as_dtype(value, dtype):
 
 def add(variable, delta):
     """Add a tensor or a Python number to a variable, in place and on its device."""
-    if isinstance(delta, Tensor):
-        variable.assign_add(delta)
-    else:
-        array = variable.array
-        array += delta
+    variable.assign_add(delta)
 
 
 class _Total(Metric):

@@ -8,6 +8,7 @@ from gpunet.config import epsilon
 from gpunet.errors import ShapeError
 from gpunet.losses.base import align, align_weight
 from gpunet.metrics.base import Metric, add, as_dtype, divide_no_nan
+from gpunet.recording import constant
 
 __all__ = [
     "FalseNegatives",
@@ -128,6 +129,7 @@ class Thresholds:
             return self.values[0]
         if self._array is None:
             self._array = as_dtype(np.asarray(self.values), self._dtype)
+            constant(self._array.array)
         return self._array
 
 

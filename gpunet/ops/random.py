@@ -5,6 +5,7 @@ gives the same numbers again, on every device.  The counter of a training step l
 device, where each draw moves it on; weights get a stream of their own each.
 """
 
+import functools
 import math
 import threading
 
@@ -16,6 +17,7 @@ from gpunet.ops.elementwise import blend
 from gpunet.ops.infer import given_shape, same
 from gpunet.ops.nonlinear import polynomial
 from gpunet.ops.philox import bits
+from gpunet.recording import effect
 from gpunet.tensor import Symbolic, Tensor
 
 __all__ = [
@@ -84,11 +86,14 @@ class Generator:
         Returns:
             Tensor (3,), uint64: what the counter was before.
         """
+        return Tensor(effect(functools.partial(self._draw, np.uint64(-(-n // 4)))))
+
+    def _draw(self, blocks):
         with self._lock:
             state = self._on_device()
             key = state.copy()
-            state[2:] += np.uint64(-(-n // 4))
-        return Tensor(key)
+            state[2:] += blocks
+        return key
 
     def _on_device(self):
         device = arrays.current_device()

@@ -10,8 +10,8 @@ from gpunet.errors import ShapeError
 from gpunet.losses import functions
 from gpunet.losses.base import weight_from_mask
 from gpunet.metrics import Metric
+from gpunet.recording import edited
 from gpunet.tensor import Shape, Tensor, convert_to_tensor
-from gpunet.training.reports import Reporting, is_built_in
 
 __all__ = ["Objective"]
 
@@ -40,7 +40,7 @@ class Measure:
         self.chosen_for = None
 
 
-class Objective(Reporting):
+class Objective:
     """Losses and metrics of a model's outputs.
 
     Args:
@@ -52,13 +52,13 @@ class Objective(Reporting):
         losses: list of `gpunet.losses.Loss` or None, one for each output.
         metrics: list of all metric objects.
         loss_labels: list of the names of the losses in logs.
+        labels: list of all names in logs, in their order.
 
     Raises:
         ValueError: unknown output names, or lists of the wrong length.
     """
 
     def __init__(self, loss, metrics_, loss_weights, weighted_metrics, names, shapes):
-        super().__init__()
         self.names, self.shapes = names, shapes
         given = _by_output(loss, names, "loss")
         if isinstance(loss, dict) and None in given:
@@ -90,6 +90,7 @@ class Objective(Reporting):
             for listed, weighted in ((metrics_, False), (weighted_metrics, True)):
                 for one in _listed(listed, names, i):
                     self._add(one, i, weighted)
+        self.labels = self.loss_labels + [m.label for m in self.measures]
         self._sums = None
         self.reset()
 
@@ -97,15 +98,12 @@ class Objective(Reporting):
         if isinstance(given, Metric) and any(m.metric is given for m in self.measures):
             given = copy.deepcopy(given)  # one object for several outputs
         label, metric = metrics.resolve(given, self.shapes[i], self.losses[i])
-        prefix = f"{self.names[i]}_" if len(self.names) > 1 else ""
+        prefix = f"{self.names[i]}_"
         # The metric objects in files of Keras carry the prefix already.
-        if isinstance(given, Metric) and label.startswith(prefix):
-            label = label[len(prefix) :]
+        if len(self.names) > 1 and not (isinstance(given, Metric) and label.startswith(prefix)):
+            label = prefix + label
         taken = {*self.loss_labels, *[m.label for m in self.measures]}
-        if weighted and prefix + label in taken:
-            label = f"weighted_{label}"
-        base = label = prefix + label
-        number = 1
+        base, number = label, 1
         while label in taken:
             label, number = f"{base}_{number}", number + 1
         self.measures.append(Measure(i, metric, label, weighted, given))
@@ -113,12 +111,11 @@ class Objective(Reporting):
     @property
     def metrics(self):
         """List of all metric objects."""
-        return [m.metric for m in self.measures] + list(self.means.values())
+        return [m.metric for m in self.measures]
 
-    @property
-    def labels(self):
-        """List of all names in logs, in their order."""
-        return self.loss_labels + [m.label for m in self.measures] + list(self.means)
+    def parts(self):
+        """Return a list of all that is the user's choice: losses and metrics."""
+        return [*self.losses, *self.metrics]
 
     # -- one step ---------------------------------------------------------------------------
 
@@ -126,15 +123,17 @@ class Objective(Reporting):
         """Return (total loss, list of the outputs' losses before weighting).
 
         Args:
-            y: list of Tensors or Nones; None if there are no losses.
+            y: list of Tensors or Nones, one for each output.
             y_pred: list of Tensors.
-            weight: list of Tensors or Nones, or None.
+            weight: list of Tensors or Nones, one for each output.
             added: list of losses from layers and regularizers.
         """
-        total = None
-        with self.around():
-            parts = [self._part(i, loss, y, y_pred, weight) for i, loss, _ in self._terms]
-        for part, (_, _, factor) in zip(parts, self._terms):
+        parts, total = [], None
+        for i, loss, factor in self._terms:
+            part = loss(y[i], y_pred[i], weight[i])
+            if part.array.ndim:
+                part = ops.mean(part)
+            parts.append(part)
             if factor is not None:
                 part = ops.multiply(part, factor)
             total = part if total is None else ops.add(total, part)
@@ -147,25 +146,14 @@ class Objective(Reporting):
             raise ValueError("no output has a loss and no layer adds one: nothing to minimise")
         return total, parts
 
-    def _part(self, i, loss, y, y_pred, weight):
-        part = loss(y[i], y_pred[i], None if weight is None else weight[i])
-        return ops.mean(part) if part.array.ndim else part
-
     def update(self, y, y_pred, weight):
-        """Bring the metrics up to date with one batch."""
-        with self.around():
-            self._update(y, y_pred, weight)
-        if self.reported:
-            self.take_reports()
-
-    def _update(self, y, y_pred, weight):
+        """Bring the metrics up to date with one batch; see `compute`."""
         for m in self.measures:
             i = m.output
-            target = None if y is None else y[i]
+            target, p = y[i], y_pred[i]
             if target is None:
                 continue
-            p = y_pred[i]
-            w = weight[i] if weight is not None and m.weighted else None
+            w = weight[i] if m.weighted else None
             mask = getattr(p, "_keras_mask", None)
             if mask is not None:
                 w = weight_from_mask(p, w, mask, rescale=False)
@@ -175,17 +163,23 @@ class Objective(Reporting):
                 m.metric.update_state(target, p, sample_weight=w)
 
     def track(self, total, parts, size):
-        """Add one batch's losses to the epoch's sums, which stay on the device."""
+        """Add one batch's losses to the epoch's sums, which stay on the device.
+
+        Args:
+            total: array without axes, the loss.
+            parts: list of such, the outputs' losses.
+            size: int, number of samples.
+        """
         sums = self._sums
         if sums is None:
-            xp = arrays.module_of(total.array)
+            xp = arrays.module_of(total)
             count = 2 + (len(parts) if len(self.names) > 1 else 0)
             sums = self._sums = [xp.zeros((), "float64") for _ in range(count)]
         sums[0] += size
-        sums[1] += total.array * size
+        sums[1] += total * size
         if len(sums) > 2:
             for s, part in zip(sums[2:], parts):
-                s += part.array * size
+                s += part * size
 
     def state(self):
         """Return what the epoch's losses and metrics have added up, as lists of numpy arrays."""
@@ -215,8 +209,8 @@ class Objective(Reporting):
         """Start a new epoch; all state keeps its storage."""
         for s in self._sums or ():
             s[...] = 0
-        for metric in self.metrics:
-            metric.reset_states()
+        for m in self.measures:
+            m.metric.reset_states()
 
     def logs(self):
         """Return name -> float; waits for the device."""
@@ -226,7 +220,6 @@ class Objective(Reporting):
             found.update((k, s / max(count, 1.0)) for k, s in zip(self.loss_labels, sums))
         for m in self.measures:
             found.update(self._read(m))
-        found.update((name, _number(mean.result())) for name, mean in self.means.items())
         return found
 
     def running(self, i):
@@ -288,16 +281,17 @@ class Objective(Reporting):
             return
         m.chosen_for = shape
         loss = self.losses[m.output]
-        if loss is not None and is_built_in(losses.function_of(loss)):
+        if loss is not None and _is_built_in(losses.function_of(loss)):
             return
         _, metric = metrics.resolve(m.given, self.shapes[m.output], loss, shape)
         if metric.get_config().get("fn") != m.metric.get_config().get("fn"):
             m.metric = metric
+            edited()
 
     def _check_target(self, i, y, what):
         loss = self.losses[i]
         function = losses.function_of(loss)
-        if not is_built_in(function):
+        if not _is_built_in(function):
             return  # the user knows what it compares
         wanted = tuple(self.shapes[i])[1:]
         got = (1,) if y.widen else y.shape[1:]
@@ -331,6 +325,10 @@ def _check_classes(y, count, loss):
             f"{y.label}: the loss {_name(loss)} expected classes from 0 to {count - 1}, "
             f"got {low} to {high}"
         )
+
+
+def _is_built_in(function):
+    return getattr(function, "__module__", None) == functions.__name__
 
 
 def _fits(wanted, got):

@@ -1,12 +1,17 @@
 """One batch: forward, backward, update.  Nothing in here reads a value on the host.
 
-BLAS is kept at one thread meanwhile; ops spread what is large (see `gpunet.threads`).
+What a step does is recorded and replayed (see `gpunet.autodiff.recorded`) where all of the code
+in it is gpunet's own; a user's code runs at every step.  BLAS is kept at one thread meanwhile;
+ops spread what is large (see `gpunet.threads`).
 """
 
 from gpunet import arrays, threads
-from gpunet.autodiff import Tape, no_tape
+from gpunet.autodiff import Recorded, Tape, no_tape
 from gpunet.context import learning_phase_scope
 from gpunet.layers.base import loss_scope
+from gpunet.recording import constant, effect
+from gpunet.tensor import Tensor
+from gpunet.training.origin import foreign
 
 __all__ = ["train_step", "test_step", "predict_step"]
 
@@ -19,55 +24,133 @@ def train_step(model, batch, interrupts):
         batch: `Batch`.
         interrupts: `Interrupts`, entered by the caller.
     """
+    steps = _steps(model)
     with threads.steady():
-        _train_step(model._objective, model._plan, model.optimizer, batch, interrupts)
-
-
-def _train_step(objective, plan, optimizer, batch, interrupts):
-    if plan.keeps_state:  # layers write it as they run
-        interrupts.hold()
-    try:
-        tape = Tape()
-        tape.start()
-        try:
-            with learning_phase_scope(1), loss_scope() as scope:
-                y_pred, total, parts = _losses(objective, plan, batch, scope, True)
-        finally:
-            tape.stop()
-        if plan.weights:
-            xp = arrays.module_of(total.array)
-            seeds = {id(total): xp.ones((), total.array.dtype)}
-            rows = plan.tables if optimizer.takes_rows else frozenset()
-            grads = tape.pull(seeds, plan.weights, rows=rows)
+        if steps.plan.keeps_state:  # layers write it as they run
             interrupts.hold()
-            optimizer.apply(plan.weights, grads)
-    finally:
-        interrupts.release()
-    objective.track(total, parts, batch.size)
-    objective.update(batch.y, y_pred, batch.weight)
+        steps.interrupts, steps.size = interrupts, batch.size
+        try:
+            steps.train(*steps.flat(batch))
+        finally:
+            interrupts.release()
 
 
 def test_step(model, batch):
     """Update losses and metrics with one batch, weights stay."""
-    objective, plan = model._objective, model._plan
-    with threads.steady(), no_tape(), learning_phase_scope(0), loss_scope() as scope:
-        y_pred, total, parts = _losses(objective, plan, batch, scope, False)
-        objective.track(total, parts, batch.size)
-        objective.update(batch.y, y_pred, batch.weight)
+    steps = _steps(model)
+    with threads.steady():
+        steps.size = batch.size
+        steps.test(*steps.flat(batch))
 
 
 def predict_step(model, batch):
     """Return the flat list of outputs for one batch."""
-    with threads.steady(), no_tape(), learning_phase_scope(0), loss_scope():
-        return model._plan.predict(batch.x, False)
+    with threads.steady():
+        return [Tensor(a) for a in _steps(model).predict(*batch.x)]
 
 
-def _losses(objective, plan, batch, scope, training):
-    y_pred = plan.run(batch.x, training)
-    added = scope.losses
-    if plan.adds_losses:
-        added = added + plan.losses(y_pred)
-        y_pred = y_pred[: plan.outputs]
-    objective.reported = plan.reported(scope)
-    total, parts = objective.compute(batch.y, y_pred, batch.weight, added)
-    return y_pred, total, parts
+def _steps(model):
+    """Return the `_Steps` of a model as it is compiled now."""
+    plan = model._plan
+    steps = plan.steps
+    if (
+        steps is None
+        or steps.objective is not model._objective
+        or steps.optimizer is not model.optimizer
+        or steps.eagerly is not model.run_eagerly
+    ):
+        steps = plan.steps = _Steps(model)
+    return steps
+
+
+class _Steps:
+    """The steps of one model as functions of flat lists of tensors.
+
+    Attributes:
+        plan, objective, optimizer, eagerly: the model's.
+        train, test: functions of inputs, targets and weights that return nothing.
+        predict: function of inputs that returns a list of arrays.
+        interrupts, size: those of the batch that is worked on.
+    """
+
+    def __init__(self, model):
+        self.plan, self.objective, self.optimizer = model._plan, model._objective, model.optimizer
+        self.interrupts = self.size = None
+        self.eagerly = model.run_eagerly
+        name = f"{type(model).__name__} {model.name!r}"
+        if self.eagerly:
+            self.train, self.test, self.predict = self._train, self._test, self._predict_eagerly
+            return
+
+        def refusal():
+            return foreign([model, *self.plan.layers])
+
+        def refusal_of_steps():
+            return refusal() or foreign(self.objective.parts())
+
+        self.train = Recorded(self._train, f"training {name}", refusal_of_steps)
+        self.test = Recorded(self._test, f"testing {name}", refusal_of_steps)
+        self.predict = Recorded(self._predict, name, refusal)
+
+    def flat(self, batch):
+        """Return a Batch as a flat list: one entry for each input, target and weight."""
+        none = [None] * len(self.objective.names)
+        return [*batch.x, *(batch.y or none), *(batch.weight or none)]
+
+    def _parted(self, flat):
+        """Return (inputs, targets, weights)."""
+        count = len(self.objective.names)
+        first, second = len(flat) - 2 * count, len(flat) - count
+        return flat[:first], flat[first:second], flat[second:]
+
+    def _train(self, *flat):
+        plan, objective = self.plan, self.objective
+        x, y, weight = self._parted(flat)
+        tape = Tape()
+        tape.start()
+        try:
+            with learning_phase_scope(1), loss_scope() as scope:
+                y_pred, total, parts = self._losses(x, y, weight, scope, True)
+        finally:
+            tape.stop()
+        if plan.weights:
+            xp = arrays.module_of(total.array)
+            seeds = {id(total): constant(xp.ones((), total.array.dtype))}
+            rows = plan.tables if self.optimizer.takes_rows else frozenset()
+            grads = tape.pull(seeds, plan.weights, rows=rows)
+            effect(self._apply, *grads)
+        effect(self._track, total.array, *[p.array for p in parts])
+        objective.update(y, y_pred, weight)
+        return ()
+
+    def _test(self, *flat):
+        x, y, weight = self._parted(flat)
+        with no_tape(), learning_phase_scope(0), loss_scope() as scope:
+            y_pred, total, parts = self._losses(x, y, weight, scope, False)
+            effect(self._track, total.array, *[p.array for p in parts])
+            self.objective.update(y, y_pred, weight)
+        return ()
+
+    def _predict(self, *x):
+        with no_tape(), learning_phase_scope(0), loss_scope():
+            return self.plan.predict(list(x), False)
+
+    def _predict_eagerly(self, *x):
+        return [t.array for t in self._predict(*x)]
+
+    def _losses(self, x, y, weight, scope, training):
+        plan = self.plan
+        y_pred = plan.run(list(x), training)
+        added = scope.losses
+        if plan.adds_losses:
+            added = added + plan.losses(y_pred)
+            y_pred = y_pred[: plan.outputs]
+        total, parts = self.objective.compute(y, y_pred, weight, added)
+        return y_pred, total, parts
+
+    def _apply(self, *grads):
+        self.interrupts.hold()
+        self.optimizer.apply(self.plan.weights, grads)
+
+    def _track(self, total, *parts):
+        self.objective.track(total, parts, self.size)

@@ -266,7 +266,8 @@ class CompiledLoss:
         weights = _by_output(objective, sample_weight, spread=True)
         ys = _targets(objective, y_true)
         total, parts = objective.compute(ys, outputs, weights, list(regularization_losses or ()))
-        objective.track(total, parts, int(outputs[0].shape[0]))
+        size = int(outputs[0].shape[0])
+        objective.track(total.array, [part.array for part in parts], size)
         return total
 
     @property
@@ -331,8 +332,6 @@ class Labelled:
 def _targets(objective, y):
     """Return the flat list of targets; 1-D ones become ``(N, 1)``."""
     found = _by_output(objective, y)
-    if found is None:
-        return None
     return [
         ops.expand_dims(t, -1) if t is not None and len(t.shape) == 1 and len(shape) > 1 else t
         for t, shape in zip(found, objective.shapes, strict=True)
@@ -341,9 +340,9 @@ def _targets(objective, y):
 
 def _by_output(objective, nest, spread=False):
     """Return one tensor (or None) for each output."""
-    if nest is None:
-        return None
     names = objective.names
+    if nest is None:
+        return [None] * len(names)
     if isinstance(nest, dict):
         unknown = [key for key in nest if key not in names]
         if unknown:

@@ -22,6 +22,7 @@ from gpunet.layers.recurrent.nesting import (
 from gpunet.layers.recurrent.scan import scan
 from gpunet.layers.recurrent.stacked import StackedRNNCells
 from gpunet.nest import flatten, map_nest
+from gpunet.recording import effect
 from gpunet.registry import layers as registered
 from gpunet.tensor import Shape, Tensor, value_of
 from gpunet.variables import Variable
@@ -217,6 +218,9 @@ class RNN(Layer):
             values = flatten(states)
         self._carried.write(self, values)
 
+    def _carry(self, *states):
+        self._carried.write(self, states)
+
     def _start(self, batch):
         shape = (1, batch, 1) if self.time_major else (batch, 1, 1)
         return self.get_initial_state(SymbolicTensor(shape, self.dtype))
@@ -268,7 +272,7 @@ class RNN(Layer):
         if self.return_sequences and not self.time_major:
             y = map_nest(_swapped, y)
         if self.stateful:
-            self._carried.write(self, [t.array for t in flatten(states)])
+            effect(self._carry, *[t.array for t in flatten(states)])
         if not self.return_state:
             return y
         return [*as_list(y), *pack_states(self.cell.state_size, iter(flatten(states)))]
