@@ -6,7 +6,7 @@ import time
 
 from gpunet.training.callbacks import Callback
 
-__all__ = ["Progress", "result_line"]
+__all__ = ["Progbar", "Progress", "result_line"]
 
 
 def result_line(steps, seconds, logs, per_step=True, unit="step"):
@@ -45,12 +45,29 @@ def _value(value):
         return str(value)
 
 
+def _progress_line(done, steps, seconds, logs, unit):
+    """Return a line about what is under way, for logs that can't show a bar."""
+    parts = [f"{done}/{'?' if steps is None else steps}", _duration(seconds)]
+    if steps is not None and done:
+        parts.append(f"ETA {_duration(seconds / done * max(steps - done, 0))}")
+    rate = done / seconds if seconds else 0.0
+    parts.append(f"{rate:.1f} {unit}/s" if rate >= 1 or not rate else f"{1 / rate:.1f} s/{unit}")
+    return " - ".join(parts + [f"{name}: {_value(value)}" for name, value in logs.items()])
+
+
+def _shows_bars(stream):
+    """Return whether a stream can write over its last line: a terminal or a notebook."""
+    if stream is None:
+        return False
+    return stream.isatty() or type(stream).__module__.partition(".")[0] == "ipykernel"
+
+
 class Progress(Callback):
     """Shows an epoch, an evaluation or a prediction as it goes.
 
     Args:
-        verbose: 0 nothing, 1 or ``'auto'`` a bar at a terminal (one line for each epoch
-            elsewhere), 2 one line for each epoch.
+        verbose: 0 nothing, 1 or ``'auto'`` a bar at a terminal or in a notebook (elsewhere one
+            line for each epoch, and one every `every` seconds), 2 one line for each epoch.
         mode: ``'train'``, ``'test'`` or ``'predict'``.
         steps: int, number of batches, or None.
         epochs: int, for the heading of each epoch.
@@ -60,6 +77,9 @@ class Progress(Callback):
     Raises:
         ValueError: another verbosity.
     """
+
+    #: Seconds between the lines of a log.
+    every = 30
 
     def __init__(self, verbose, mode, steps, epochs=1, logs=dict, unit="step"):
         if verbose not in (0, 1, 2, "auto"):
@@ -81,7 +101,8 @@ class Progress(Callback):
         self.done = 0
         if self.mode == "train" and self.verbose:
             print(f"Epoch {epoch + 1}/{self.epochs}", flush=True)
-        if self.verbose == 1 and sys.stdout is not None and sys.stdout.isatty():
+        self.shown = self.start
+        if self.verbose == 1 and _shows_bars(sys.stdout):
             from tqdm import tqdm  # takes as long to import as half of gpunet
 
             columns, rows = shutil.get_terminal_size()  # tqdm shows nothing at one of unknown size
@@ -93,19 +114,23 @@ class Progress(Callback):
                 nrows=rows,
                 file=sys.stdout,
             )
-            self.shown = self.start
 
     def step(self, count=1):
         """Count one batch, or its samples; true for any verbosity, so keep it cheap."""
         self.done += count
-        if self.bar is None:
+        if self.verbose != 1:
             return
         now = time.perf_counter()
-        if now - self.shown >= 0.2:  # reading logs waits for the device
-            self.shown = now
-            self.bar.set_postfix_str(
-                ", ".join(f"{k}={_value(v)}" for k, v in self.read().items()), refresh=False
-            )
+        if now - self.shown < (self.every if self.bar is None else 0.2):
+            return
+        self.shown = now
+        logs = self.read()  # waits for the device
+        if self.bar is None:
+            seconds = now - self.start
+            print(_progress_line(self.done, self.steps, seconds, logs, self.unit), flush=True)
+        else:
+            text = ", ".join(f"{k}={_value(v)}" for k, v in logs.items())
+            self.bar.set_postfix_str(text, refresh=False)
             self.bar.update(self.done - self.bar.n)
 
     def end(self, logs):
@@ -121,3 +146,63 @@ class Progress(Callback):
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+
+
+class Progbar:
+    """Shows the progress of a loop of one's own.
+
+    Args:
+        target: int, how many steps there will be; None if that isn't known.
+        width: accepted; bars are as wide as the terminal.
+        verbose: 0, 1 or 2, as for `Model.fit`.
+        interval: accepted.
+        stateful_metrics: list of the names whose last value counts; of others the mean is shown.
+        unit_name: str, what is counted.
+    """
+
+    def __init__(
+        self,
+        target,
+        width=30,
+        verbose=1,
+        interval=0.05,
+        stateful_metrics=None,
+        unit_name="step",
+    ):
+        self.target, self.stateful_metrics = target, set(stateful_metrics or ())
+        self._sums = {}  # name -> [sum, weight]
+        self._seen = 0
+        self._progress = Progress(verbose, "loop", target, 1, self._means, unit_name)
+        self._ended = False
+        self._progress.begin()
+
+    def update(self, current, values=None, finalize=None):
+        """Say how far the loop is.
+
+        Args:
+            current: int, number of steps done.
+            values: list of (name, value); a value counts for the steps since the last update.
+            finalize: bool, whether this is the end; by default if ``current`` is ``target``.
+        """
+        count = current - self._seen
+        for name, value in values or ():
+            held = self._sums.setdefault(name, [0.0, 0])
+            if name in self.stateful_metrics:
+                held[:] = value, 1
+            else:
+                held[0] += value * max(count, 1)
+                held[1] += max(count, 1)
+        self._seen = current
+        self._progress.step(count)
+        if finalize is None:
+            finalize = self.target is not None and current >= self.target
+        if finalize and not self._ended:
+            self._ended = True
+            self._progress.end(self._means())
+
+    def add(self, n, values=None):
+        """Say that n more steps are done; see `update`."""
+        self.update(self._seen + n, values)
+
+    def _means(self):
+        return {name: total / weight for name, (total, weight) in self._sums.items()}

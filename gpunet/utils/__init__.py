@@ -27,6 +27,7 @@ _LAZY = {
     "GeneratorEnqueuer": "gpunet.data.enqueuers",
     "HDF5Matrix": "gpunet.data.hdf5_matrix",
     "OrderedEnqueuer": "gpunet.data.enqueuers",
+    "Progbar": "gpunet.training.progress",
     "Sequence": "gpunet.data.sequence",
     "SequenceEnqueuer": "gpunet.data.enqueuers",
     "pack_x_y_sample_weight": "gpunet.training.feeding",

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -131,3 +132,75 @@ def test_bar_at_a_terminal(what):
     assert len(closing) == 1 and shown[-1] == "after"
     assert ("Epoch 1/1" in shown) == (what == "fit")
     assert not [line for line in shown if "%|" in line]  # the bar is gone
+
+
+class Clock:
+    """perf_counter of a world in which a batch takes a while."""
+
+    def __init__(self, seconds):
+        self.now, self.seconds = 0.0, seconds
+
+    def __call__(self):
+        return self.now
+
+    def on_batch_end(self, batch, logs=None):
+        self.now += self.seconds
+
+
+def test_a_log_gets_a_line_now_and_then(capsys, monkeypatch):
+    clock = Clock(20)
+    monkeypatch.setattr("gpunet.training.progress.time.perf_counter", clock)
+    compiled().fit(*DATA, batch_size=8, callbacks=[clock], verbose=1)
+    lines = lines_of(capsys)
+    values = "".join(f" - {n}: {NUMBER}" for n in ("loss", "mae", "accuracy"))
+    assert len(lines) == 5
+    assert re.fullmatch(rf"3/7 - 40s - ETA 53s - 13.3 s/step{values}", lines[1])
+    assert re.fullmatch(rf"7/7 - 2:20 20s/step{values}", lines[4])
+    compiled().fit(*DATA, batch_size=8, callbacks=[clock], verbose=2)
+    assert len(lines_of(capsys)) == 2
+
+
+def test_a_log_of_a_generator_says_what_is_known(capsys, monkeypatch):
+    clock = Clock(0.01)
+    monkeypatch.setattr("gpunet.training.progress.time.perf_counter", clock)
+    monkeypatch.setattr("gpunet.training.progress.Progress.every", 0.03)
+    x, y = DATA
+    compiled().fit(((x[:2], y[:2]) for _ in range(6)), callbacks=[clock], verbose=1)
+    _, line, closing = lines_of(capsys)
+    assert re.match(r"4/\? - 0s - 133.3 step/s - loss: ", line)
+    assert re.match(r"6/6 - 0s 10ms/step - loss: ", closing)
+
+
+def test_a_notebook_has_bars(monkeypatch):
+    import io
+
+    from gpunet.training.progress import Progress
+
+    notebook = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})
+    stream = notebook()
+    monkeypatch.setattr("sys.stdout", stream)
+    with Progress(1, "train", 3, logs=lambda: {"loss": 0.5}) as progress:
+        progress.begin()
+        for _ in range(3):
+            time.sleep(0.12)  # tqdm draws ten times a second
+            progress.shown -= 1
+            progress.step()
+        progress.end({"loss": 0.5})
+    assert re.search(r"67%\|.*2/3 .*loss=0.5000", stream.getvalue())
+    assert re.search(r"\r3/3 - 0s \d+(us|ms)/step - loss: 0.5000\n$", stream.getvalue())
+
+
+def test_progbar(capsys):
+    from gpunet.utils import Progbar
+
+    bar = Progbar(4, stateful_metrics=["last"])
+    bar.update(1, [("loss", 1.0), ("last", 5.0)])
+    bar.add(3, [("loss", 3.0), ("last", 7.0)])
+    (line,) = lines_of(capsys)
+    assert re.fullmatch(r"4/4 - 0s \d+(us|ms)/step - loss: 2.5000 - last: 7.0000", line)
+    bar = Progbar(None, unit_name="page")
+    bar.add(5)
+    bar.update(9, [("loss", 1.0)], finalize=True)
+    assert re.fullmatch(r"9/9 - 0s \d+(us|ms)/page - loss: 1.0000", lines_of(capsys)[0])
+    Progbar(1, verbose=0).update(1)
+    assert lines_of(capsys) == []
