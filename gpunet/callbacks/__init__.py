@@ -5,6 +5,7 @@ from gpunet.callbacks.checkpoint import ModelCheckpoint
 from gpunet.callbacks.loggers import BaseLogger, CSVLogger, ProgbarLogger, RemoteMonitor
 from gpunet.callbacks.rates import LearningRateScheduler, ReduceLROnPlateau
 from gpunet.callbacks.stopping import EarlyStopping, TerminateOnNaN
+from gpunet.callbacks.tensorboard import TensorBoard
 from gpunet.training.callbacks import Callback, CallbackList, History, LambdaCallback
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "ProgbarLogger",
     "ReduceLROnPlateau",
     "RemoteMonitor",
+    "TensorBoard",
     "TerminateOnNaN",
 ]
