@@ -1,6 +1,7 @@
 """Fused elementwise ops: one launch instead of one for each arithmetic step."""
 
 from gpunet.fused.launch import REALS, launch_elementwise
+from gpunet.fused.sources import source
 from gpunet.ops import nonlinear
 
 __all__ = []
@@ -15,7 +16,7 @@ def is_real(xp, x, **_):
 def swish_fused(xp, x):
     y = xp.empty(x.shape, x.dtype)
     x = xp.ascontiguousarray(x)
-    launch_elementwise("elementwise", "swish_forward", x, y)
+    launch_elementwise(source("elementwise"), "swish_forward", x.size, [x, y], x.dtype)
     return y, (x,)
 
 
@@ -23,5 +24,6 @@ def swish_fused(xp, x):
 def swish_fused_backward(xp, saved, gy, needs):
     (x,) = saved
     gx = xp.empty(gy.shape, x.dtype)
-    launch_elementwise("elementwise", "swish_backward", x, xp.ascontiguousarray(gy), gx)
+    args = [x, xp.ascontiguousarray(gy), gx]
+    launch_elementwise(source("elementwise"), "swish_backward", x.size, args, x.dtype)
     return (gx,)

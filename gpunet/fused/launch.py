@@ -5,8 +5,6 @@ import functools
 
 import numpy as np
 
-from gpunet.fused.sources import source
-
 __all__ = ["REALS", "Chip", "chip", "launch", "launch_elementwise"]
 
 # dtype of a kernel's float arrays -> its name in CUDA
@@ -54,24 +52,24 @@ def _chip(number):
 
 
 @functools.cache
-def _module(family, defines, together):
+def _module(text, defines, together):
     """Return the compiled kernels of a source for one set of definitions."""
     import cupy
 
     options = tuple([f"-D{name}={value}" for name, value in defines])
-    return cupy.RawModule(code=source(family), options=options, enable_cooperative_groups=together)
+    return cupy.RawModule(code=text, options=options, enable_cooperative_groups=together)
 
 
 @functools.cache
-def _kernel(family, name, defines, together):
-    return _module(family, defines, together).get_function(name)
+def _kernel(text, name, defines, together):
+    return _module(text, defines, together).get_function(name)
 
 
-def launch(family, name, grid, block, args, defines, shared=0, together=False):
+def launch(text, name, grid, block, args, defines, shared=0, together=False):
     """Run a kernel.
 
     Args:
-        family: str, name of the source in ``kernels/``.
+        text: str, from `gpunet.fused.sources`.
         name: str, name of the kernel.
         grid, block: tuples of ints, numbers of blocks and of threads.
         args: list of CuPy arrays in one piece, None for a null pointer, ints for 64 bits, and
@@ -86,34 +84,29 @@ def launch(family, name, grid, block, args, defines, shared=0, together=False):
     for a in args:
         if hasattr(a, "flags") and not a.flags.c_contiguous:
             raise ValueError(f"kernel {name!r}: expected arrays in one piece, got a strided one")
-    kernel = _kernel(family, name, tuple(sorted(defines.items())), together)
+    kernel = _kernel(text, name, tuple(sorted(defines.items())), together)
     if shared > _SHARED and kernel.max_dynamic_shared_size_bytes < shared:
         kernel.max_dynamic_shared_size_bytes = shared
     given = tuple([_NULL if a is None else a for a in args])
     kernel(grid, block, given, shared_mem=shared)
 
 
-def launch_elementwise(family, name, *arrays):
-    """Run an elementwise kernel: one thread for one element of the last array.
+def launch_elementwise(text, name, n, args, dtype):
+    """Run a kernel whose threads share out n elements.
 
     Args:
-        family: str, name of the source in ``kernels/``.
-        name: str, name of the kernel.
-        *arrays: CuPy arrays in one piece and of one float type; the kernel's arguments before
-            the number of elements.
+        text, name, args: as for `launch`; the number of elements comes behind the arguments.
+        n: int.
+        dtype: numpy.dtype of the kernel's float arrays.
 
     Raises:
-        ValueError: an array that the kernel can't read: strided, or of another size or type.
+        ValueError: arrays that the kernel can't read: strided, or of another type.
     """
-    last = arrays[-1]
-    for a in arrays:
-        if not a.flags.c_contiguous or a.size != last.size or a.dtype != last.dtype:
-            raise ValueError(
-                f"kernel {name!r}: expected arrays in one piece, of {last.size} elements and "
-                f"{last.dtype}; got {a.size} elements of {a.dtype}"
-                + ("" if a.flags.c_contiguous else ", strided")
-            )
-    if last.size:
-        blocks = min(-(-last.size // _THREADS), _BLOCKS)
-        defines = {"REAL": REALS[last.dtype.name]}
-        launch(family, name, (blocks,), (_THREADS,), [*arrays, last.size], defines)
+    wrong = [a.dtype for a in args if hasattr(a, "flags") and a.ndim and a.dtype.kind == "f"
+             and a.dtype != dtype]  # fmt: skip
+    if wrong:
+        raise ValueError(f"kernel {name!r}: expected arrays of {dtype}, got one of {wrong[0]}")
+    if n:
+        blocks = min(-(-n // _THREADS), _BLOCKS)
+        defines = {"REAL": REALS[dtype.name]}
+        launch(text, name, (blocks,), (_THREADS,), [*args, n], defines)

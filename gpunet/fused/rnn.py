@@ -7,6 +7,7 @@ import logging
 from gpunet import config
 from gpunet.fused import rnn_plan
 from gpunet.fused.launch import REALS, chip, launch
+from gpunet.fused.sources import source
 from gpunet.ops import rnn
 from gpunet.ops.rnn import project, project_backward, visible
 from gpunet.ops.rnn_steps import ACTIVATIONS, rows
@@ -87,7 +88,7 @@ class _Walk:
             parts = [(i, i + 1) for i in range(turns)]
         for first, last in parts:
             launch(
-                self.family.name, name, plan.grid(self.batch), plan.block,
+                source(self.family.name), name, plan.grid(self.batch), plan.block,
                 [*args, self.steps, self.batch, int(self.reverse), first, last], defines,
                 shared=plan.shared(backward), together=plan.meet == rnn_plan.GRID,
             )  # fmt: skip

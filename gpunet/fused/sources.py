@@ -1,11 +1,12 @@
 """Finding the CUDA sources, and making one text of a source and its headers."""
 
+import functools
 import re
 from pathlib import Path
 
 from gpunet.errors import KernelSourceError
 
-__all__ = ["folder", "source"]
+__all__ = ["expanded", "folder", "source"]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # A wheel carries the sources inside the package; in a checkout they lie beside it.
@@ -29,6 +30,7 @@ def folder():
     )
 
 
+@functools.cache
 def source(family):
     """Return a source with the headers that it includes pasted in, each once.
 
@@ -41,17 +43,27 @@ def source(family):
     Raises:
         KernelSourceError: no such file, or one that it includes is missing.
     """
-    return _expanded(folder() / f"{family}.cu", set())
+    return _pasted(folder() / f"{family}.cu", set())
 
 
-def _expanded(path, pasted):
-    if path in pasted:
+@functools.cache
+def expanded(text):
+    """Return a text with the headers that it includes pasted in; see `source`."""
+    return _with_headers(text, folder(), set())
+
+
+def _pasted(path, done):
+    if path in done:
         return ""
-    pasted.add(path)
+    done.add(path)
     try:
         text = path.read_text(encoding="utf8")
     except FileNotFoundError:
         raise KernelSourceError(
             f"the CUDA source {path.name} is missing in {path.parent}"
         ) from None
-    return _INCLUDE.sub(lambda found: _expanded(path.parent / found[1], pasted), text)
+    return _with_headers(text, path.parent, done)
+
+
+def _with_headers(text, place, done):
+    return _INCLUDE.sub(lambda found: _pasted(place / found[1], done), text)

@@ -28,6 +28,9 @@ CACHE = 1 << 18
 # Scattered weights up to this size are gathered into one part: on NumPy, elsewhere.
 SMALL = (8192, 65536)
 
+# What does a rule in one launch on a GPU: `gpunet.fused.sweeps.sweep`, once that is there.
+kernel = None
+
 
 class Arena:
     """Room for the slots of weights, laid out as neighbouring weights are.
@@ -328,6 +331,10 @@ class Part:
         for source, room in self.staged:
             room[...] = source
         for cut, w, slots, scratch in self.blocks:
+            if xp is not np and kernel is not None:
+                part = g if cut is None else g[cut]
+                if kernel(xp, update, coefficients, w, part, slots, scratch, shrink):
+                    continue
             if shrink is not None:
                 xp.multiply(w, shrink, out=w)
             update(xp, coefficients, w, g if cut is None else g[cut], slots, scratch)
