@@ -23,6 +23,7 @@ __all__ = ["SANITIZE", "compiler", "kernels_of", "fake_cupy", "as_cupy"]
 
 SANITIZE = "GPUNET_TEST_SANITIZE"  # what to compile with, such as address
 _HEADER = Path(__file__).with_name("cuda_on_cpu.h")
+_RUNTIME = Path(__file__).with_name("cuda_on_cpu.cpp")
 _LAUNCHER = """
 extern "C" int launch_{0}(const gn::Shape* shape, void** args) {{
     return gn::launch({0}, *shape, args);
@@ -62,23 +63,24 @@ def _run_compiler(folder, *arguments):
 
 
 @functools.cache
-def _header():
-    """Compile the header once for all sources, and return the folder that holds it."""
+def _runtime():
+    """Compile what runs the threads, once for all sources; return the folder it lies in."""
     folder = tempfile.TemporaryDirectory(prefix="gpunet-kernels-")
-    shutil.copy(_HEADER, folder.name)
-    _run_compiler(folder.name, "-x", "c++-header", _HEADER.name)
+    _run_compiler(folder.name, "-O1", "-shared", "-o", "libcuda_on_cpu.so", str(_RUNTIME))
+    ctypes.CDLL(str(Path(folder.name) / "libcuda_on_cpu.so"), ctypes.RTLD_GLOBAL)
     return folder
 
 
 @functools.cache
 def _library(code, options):
+    _runtime()
     with tempfile.TemporaryDirectory(prefix="gpunet-kernels-") as folder:
         launchers = "".join(_LAUNCHER.format(name) for name in kernels_of(code))
-        text = f'#include "{_HEADER.name}"\n{code}{launchers}'
+        text = f'#include "{_HEADER}"\n{code}{launchers}'
         (Path(folder) / "kernels.cpp").write_text(text, encoding="utf8")
         _run_compiler(
             folder, "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-shared",
-            f"-I{_header().name}", *options, "-o", "kernels.so", "kernels.cpp",
+            *options, "-o", "kernels.so", "kernels.cpp",
         )  # fmt: skip
         return ctypes.CDLL(str(Path(folder) / "kernels.so"))
 
