@@ -11,7 +11,7 @@ import numpy as np
 from gpunet.context import trace_scope
 from gpunet.errors import GraphError
 from gpunet.nest import flatten, pack
-from gpunet.tensor import Shape, Symbolic
+from gpunet.tensor import Shape, Symbolic, Tensor
 
 __all__ = ["SymbolicTensor", "Node", "Graph", "node_of", "source_inputs"]
 
@@ -196,6 +196,7 @@ class Graph:
         name: str, the model's name for error texts.
         aliases: dict tensor -> tensor that is used in its place, for models that begin in the
             middle of another graph.
+        watched: set of tensors of which tapes record what is done with them.
 
     Attributes:
         nodes: list of Nodes, each after those that it needs.
@@ -207,9 +208,10 @@ class Graph:
         GraphError: an output that can't be computed from the inputs, or two layers of one name.
     """
 
-    def __init__(self, inputs, outputs, name, aliases=None):
+    def __init__(self, inputs, outputs, name, aliases=None, watched=()):
         self.inputs, self.outputs, self.name = inputs, outputs, name
         self.aliases = aliases or {}
+        self.watched = {self.source(t) for t in watched}
         for what, tensors in (("inputs", inputs), ("outputs", outputs)):
             for t in tensors:
                 node_of(t, f"{what} of model {name!r}")
@@ -290,10 +292,12 @@ class Graph:
         plan = self._plans.get(masked)
         if plan is None:
             plan = self._plans[masked] = self._plan(masked)
-        count, into, steps, results = plan
+        count, into, watched, steps, results = plan
         slots = [None] * count
         for slot, value in zip(into, values, strict=True):
             slots[slot] = value
+        for slot in watched:
+            slots[slot] = Tensor(slots[slot].array, True)
         for step, finished in steps:
             step(slots, training)
             for s in finished:
@@ -301,7 +305,7 @@ class Graph:
         return [slots[s] for s in results]
 
     def _plan(self, masked):
-        """Return (number of slots, slots of the inputs, steps, slots of the outputs).
+        """Return (number of slots, slots of the inputs, of those watched, steps, of the outputs).
 
         A slot holds the value of a tensor from the step that makes it to the last that needs it.
         """
@@ -317,9 +321,14 @@ class Graph:
         needed, steps = set(results), []
         for node in reversed(nodes):
             used = {slot[t] for t in (*node.inputs, *node.outputs)}
-            steps.append((_make_step(node, slot, masked), tuple(used - needed)))
+            step = _make_step(node, slot, masked)
+            watched = [slot[t] for t in node.outputs if t in self.watched]
+            if watched:
+                step = _watching(step, watched)
+            steps.append((step, tuple(used - needed)))
             needed |= used
-        return len(slot), [slot[t] for t in self.inputs], steps[::-1], results
+        begun = [slot[t] for t in self.inputs if t in self.watched]
+        return len(slot), [slot[t] for t in self.inputs], begun, steps[::-1], results
 
     def replay(self, tensors):
         """Return what the outputs would be for other inputs: shapes, dtypes and masks.
@@ -342,6 +351,22 @@ class Graph:
                 made = flatten(node.layer(*args, **kwargs))
                 known.update(zip(node.outputs, made, strict=True))
         return [known[self.source(t)] for t in self.outputs]
+
+
+def _watching(step, watched):
+    """Return a step whose results in some slots are recorded by tapes from then on."""
+
+    def run(slots, training):
+        step(slots, training)
+        for s in watched:
+            t = slots[s]
+            if not t.tracked:
+                mask = getattr(t, "_keras_mask", None)
+                t = slots[s] = Tensor(t.array, True)
+                if mask is not None:
+                    t._keras_mask = mask
+
+    return run
 
 
 def _make_step(node, slot, masked):

@@ -7,6 +7,7 @@ from gpunet.context import learning_phase_scope, trace_scope, tracing, unique_na
 from gpunet.graph import SymbolicTensor
 from gpunet.layers.operation import GraphCall
 from gpunet.nest import flatten
+from gpunet.stand_ins import current
 
 __all__ = ["Expression", "expression", "on_graph"]
 
@@ -55,6 +56,9 @@ def expression(function):
 
     @functools.wraps(function)
     def run(*args, **kwargs):
+        stand_ins = current()
+        if stand_ins is not None:
+            args, kwargs = stand_ins.resolve((args, kwargs))
         if on_graph(args, kwargs):
             given = signature.bind(*args, **kwargs)
             given.apply_defaults()

@@ -31,6 +31,7 @@ from gpunet.layers.nodes import NodeAccess
 from gpunet.layers.spec import InputSpec
 from gpunet.layers.weights import WeightOwner
 from gpunet.nest import flatten, map_nest
+from gpunet.stand_ins import current
 from gpunet.tensor import Shape, Tensor, as_array
 
 __all__ = ["Layer", "InputSpec", "loss_scope", "placeholders"]
@@ -67,7 +68,12 @@ class Layer(Configured, WeightOwner, LossOwner, NodeAccess, LaterMembers):
     def __new__(cls, *args, **kwargs):
         self = super().__new__(cls, *args, **kwargs)
         self.__dict__.update(
-            _weights=[], _inbound_nodes=[], _outbound_nodes=[], _losses=[], _trainable=True
+            _weights=[],
+            _inbound_nodes=[],
+            _outbound_nodes=[],
+            _losses=[],
+            _reports=[],
+            _trainable=True,
         )
         return self
 
@@ -117,9 +123,10 @@ class Layer(Configured, WeightOwner, LossOwner, NodeAccess, LaterMembers):
 
     def __getstate__(self):
         # A copy is no part of the graph that this layer is in.
-        left = ("_inbound_nodes", "_outbound_nodes", "_losses", "_loss_holders")
+        left = ("_inbound_nodes", "_outbound_nodes", "_losses", "_loss_holders", "_reports")
         state = {k: v for k, v in vars(self).items() if k not in left}
-        return {**state, "_losses": [loss for loss in self._losses if callable(loss)]}
+        kept = [loss for loss in self._losses if callable(loss)]
+        return {**state, "_losses": kept, "_reports": []}
 
     def __setstate__(self, state):
         self.__dict__.update(state)
@@ -176,7 +183,11 @@ class Layer(Configured, WeightOwner, LossOwner, NodeAccess, LaterMembers):
         if not args:
             args, kwargs = self._first_by_name(kwargs)
         if any(isinstance(t, SymbolicTensor) for t in flatten([args, kwargs])):
-            return self._call_symbolic(args, kwargs)
+            stand_ins = current()
+            if stand_ins is not None:
+                args, kwargs = stand_ins.resolve((args, kwargs))
+            if stand_ins is None or tracing():
+                return self._call_symbolic(args, kwargs)
         inputs = self.cast_inputs(self._to_tensors(args[0]))
         args = (inputs, *map_nest(_array_to_tensor, args[1:]))
         kwargs = {k: map_nest(_array_to_tensor, v) for k, v in kwargs.items()}

@@ -96,16 +96,5 @@ class LaterMembers:
             elif callable(update):
                 update()
 
-    def add_metric(self, value, name=None, **kwargs):
-        """Not available: layers report no metrics of their own.
-
-        Raises:
-            NotImplementedError: always.
-        """
-        raise NotImplementedError(
-            f"add_metric: {type(self).__name__} {self.name!r} can't report metric {name!r}; "
-            "give compile() a function in metrics, or make the value an output of the model"
-        )
-
     def _keep_build_shape(self, inputs):
         self._build_shape = map_nest(lambda t: Shape(t.shape), inputs)

@@ -8,6 +8,7 @@ from gpunet.autodiff import Op
 from gpunet.context import tracing
 from gpunet.graph import SymbolicTensor
 from gpunet.layers.base import Layer
+from gpunet.stand_ins import current
 from gpunet.tensor import Operators, convert_to_tensor
 
 __all__ = ["GraphCall", "OpLayer"]
@@ -122,6 +123,11 @@ def _run_for_dtype(op, kinds, shapes, options):
 
 def _on_symbolic(op, args, options):
     args = tuple([a if a is None or _fits(a) else convert_to_tensor(a) for a in args])
+    stand_ins = current()
+    if stand_ins is not None:
+        args = stand_ins.resolve(args)
+        if not tracing():
+            return op(*args, **options)
     if tracing():
         return infer(op, args, options)
     return OpLayer(op, options)(*args)

@@ -14,8 +14,9 @@ __all__ = ["WeightOwner", "found_in"]
 
 # Attributes that hold layers or variables which aren't parts of the layer.
 _PRIVATE = frozenset(
-    ("_inbound_nodes", "_outbound_nodes", "_losses", "_loss_holders", "_constructor", "_weights",
-     "_initial_weights", "optimizer", "history", "_graph", "inputs", "outputs", "_compiled")
+    ("_inbound_nodes", "_outbound_nodes", "_losses", "_loss_holders", "_reports", "_constructor",
+     "_weights", "_initial_weights", "optimizer", "history", "_graph", "inputs", "outputs",
+     "_compiled", "_whole")
 )  # fmt: skip
 # Attributes that no step depends on.
 _UNUSED = frozenset(("history", "stop_training", "optimizer", "loss", "run_eagerly", "built"))

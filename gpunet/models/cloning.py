@@ -84,8 +84,9 @@ def _clone_sequential(model, input_tensors, clone_function):
 
 
 def _clone_graph(model, input_tensors, clone_function):
-    graph, losses = model._graph_with_losses()
-    calls, inputs, outputs = recipe(graph, model._input_nest, [model._output_nest, losses])
+    graph, losses, metrics = model._whole_graph()
+    ends = [model._output_nest, losses, [t for _, t in metrics]]
+    calls, inputs, outputs = recipe(graph, model._input_nest, ends)
     given = {}
     if input_tensors is not None:
         tensors = _symbolic(flatten(input_tensors))
@@ -98,10 +99,11 @@ def _clone_graph(model, input_tensors, clone_function):
     layers = dict.fromkeys(layer for layer, _, _ in calls)
     copies = {layer: _copy_of(layer, clone_function) for layer in layers if layer not in given}
     calls = [(copies.get(layer, layer), args, kwargs) for layer, args, kwargs in calls]
-    inputs, (outputs, losses) = follow((calls, inputs, outputs), given)
+    inputs, (outputs, losses, values) = follow((calls, inputs, outputs), given)
     kind = type(model) if type(model).__init__ is Model.__init__ else Model
     copy = kind(inputs, outputs, name=model.name)
     copy._losses += losses
+    copy._reports += zip([name for name, _ in metrics], values)
     copy._trainable = model._trainable
     return copy
 

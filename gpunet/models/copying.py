@@ -9,7 +9,7 @@ __all__ = ["Copied", "recipe", "follow"]
 # What a model makes anew: its graph and what follows from it.
 _MADE = (
     "_graph", "_made_graph", "inputs", "outputs", "_input_nest", "_output_nest", "_objective",
-    "_plan", "history", "_data_nest",
+    "_plan", "history", "_data_nest", "_whole",
 )  # fmt: skip
 
 
@@ -65,20 +65,32 @@ def follow(steps, given=None):
 class Copied:
     """Mixin that lets models be deep-copied and pickled, with their optimizer's state."""
 
-    def _graph_with_losses(self):
-        """Return (graph that gives the losses added to it too, list of these losses)."""
-        graph = self._graph
+    _whole = None
+
+    def _added(self):
+        """Return (losses, metrics) that were added to the graph: tensors, and pairs with names."""
         losses = [loss for loss in self._losses if isinstance(loss, SymbolicTensor)]
-        if losses:
-            graph = Graph(graph.inputs, graph.outputs + losses, self.name, graph.aliases)
-        return graph, losses
+        return losses, self._reports
+
+    def _whole_graph(self):
+        """Return (graph that gives what was added to it behind the outputs, losses, metrics)."""
+        graph, (losses, metrics) = self._graph, self._added()
+        extra = [*losses, *[t for _, t in metrics]]
+        if not extra:
+            return graph, losses, metrics
+        kept, known = self._whole or (None, None)
+        if known != (graph, extra):
+            kept = Graph(graph.inputs, graph.outputs + extra, self.name, graph.aliases)
+            self._whole = kept, (graph, extra)
+        return kept, losses, metrics
 
     def __getstate__(self):
         state = super().__getstate__()
         steps = slots = None
         if self._graph is not None:
-            graph, losses = self._graph_with_losses()
-            steps = recipe(graph, self._input_nest, [self._output_nest, losses])
+            graph, losses, metrics = self._whole_graph()
+            ends = [self._output_nest, losses, [t for _, t in metrics]]
+            steps = (*recipe(graph, self._input_nest, ends), [name for name, _ in metrics])
         if hasattr(self.optimizer, "state_of") and int(self.optimizer.iterations):
             slots = [w.numpy() for w in self.optimizer.state_of(self.trainable_weights)[1]]
         return {k: v for k, v in state.items() if k not in _MADE}, steps, slots
@@ -87,9 +99,11 @@ class Copied:
         attributes, steps, slots = state
         super().__setstate__(attributes)
         if steps is not None:
-            inputs, (outputs, losses) = follow(steps)
+            *steps, names = steps
+            inputs, (outputs, losses, metrics) = follow(steps)
             self._set_graph(inputs, outputs)
             self._losses += losses
+            self._reports += zip(names, metrics)
         if self._compiled is not None:
             self.compile(self.optimizer, run_eagerly=self.run_eagerly, **self._compiled)
         if slots is not None:

@@ -194,7 +194,15 @@ class Model(Copied, Layer, Trainer, Saving):
         values = self._feed(inputs)
         if mask is not None:
             values = [_masked(t, m) for t, m in zip(values, self._in_order(mask), strict=True)]
-        return pack(self._output_nest, self._graph.run(values, training))
+        graph, losses, metrics = self._whole_graph()
+        results = graph.run(values, training)
+        if graph is not self._graph:
+            results, added = results[: len(self.outputs)], results[len(self.outputs) :]
+            for loss in added[: len(losses)]:
+                self.add_loss(loss)
+            for (name, _), value in zip(metrics, added[len(losses) :]):
+                self.add_metric(value, name)
+        return pack(self._output_nest, results)
 
     def _in_order(self, nest):
         """Return what is given for the inputs, in the structure of the inputs or by name, flat.

@@ -70,6 +70,8 @@ def axes_of(axis, rank):
     """Return None, an int or a list of ints as a sorted tuple of axes from 0 up."""
     if axis is None:
         return tuple(range(rank))
+    if hasattr(axis, "tolist"):  # an array of NumPy's
+        axis = axis.tolist()
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
     return tuple(sorted({axis_of(int(a), rank) for a in axes}))
 

@@ -78,6 +78,7 @@ class ArrayFeeder:
                 f"{what}: all arrays need the same number of samples, got "
                 + ", ".join(f"{n} in {label.rpartition(': ')[2]}" for label, n in lengths.items())
             )
+        self._endless = None  # cuts of all passes, where one goes on from the other
         self.batch_size = positive_int(batch_size, f"{what}: batch_size", 32)
         self._span(0, len(x[0]))
         if not self.samples:
@@ -121,18 +122,19 @@ class ArrayFeeder:
         found = [c.take(where) for c in [*self.x, *(self.y or [])] if c is not None]
         return found + [np.ones(self.samples) if w is None else w.take(where) for w in weights]
 
-    def cuts(self, shuffle):
+    def cuts(self, shuffle, key=None):
         """Yield one epoch's slices or arrays of indices, one for each batch.
 
         Args:
             shuffle: False, True, or ``'batch'``, which keeps batches together.
+            key: key of the random numbers; None draws one.
         """
         size = self.batch_size
         if isinstance(shuffle, str):
             whole = self.samples // size
-            blocks = [*random.permutation(whole).tolist(), *range(whole, self.steps)]
+            blocks = [*random.permutation(whole, key).tolist(), *range(whole, self.steps)]
         elif shuffle:
-            order = random.permutation(self.samples)
+            order = random.permutation(self.samples, key)
             if self.start:
                 order += self.start
             for i in range(0, self.samples, size):
@@ -144,12 +146,33 @@ class ArrayFeeder:
             start = self.start + i * size
             yield slice(start, min(start + size, self.stop))
 
+    def go_on(self, steps, shuffle):
+        """Let passes of fewer steps than there are go on where the one before ended.
+
+        Args:
+            steps: int, number of batches in a pass.
+            shuffle: see `cuts`.
+        """
+        self._endless, self._share = self._rounds(shuffle, random.default().reserve()), steps
+
+    def _rounds(self, shuffle, key):
+        seed, stream, _ = key
+        for number in itertools.count():
+            yield from self.cuts(shuffle, (seed, stream, number << 40))
+
     def advance(self, epochs):
-        """Be as after so many epochs: nothing to do, orders come from gpunet's generator alone."""
+        """Be as after so many epochs; orders of whole epochs come from the generator alone."""
+        if self._endless is not None:
+            _drop(self._endless, epochs * self._share)
 
     def batches(self, shuffle=False, done=0):
         """Yield one epoch's Batches but the first ``done``; see `cuts`."""
-        return map(self._cut, itertools.islice(self.cuts(shuffle), done, None))
+        if self._endless is None:
+            cuts = self.cuts(shuffle)
+        else:
+            cuts = itertools.islice(self._endless, self._share)
+        _drop(cuts, done)
+        return map(self._cut, cuts)
 
     def ended(self):
         """A pass has come to its end; see `gpunet.training.streams`."""
@@ -174,6 +197,11 @@ class ArrayFeeder:
             where.stop - where.start if type(where) is slice else len(where),
             self.nests,
         )
+
+
+def _drop(iterator, count):
+    """Take that many items out of an iterator."""
+    next(itertools.islice(iterator, count, count), None)
 
 
 def _rows(columns, where):

@@ -71,8 +71,8 @@ class Trainer(ForGenerators):
             class_weight: dict class -> weight of its samples, for all classes of the targets.
             sample_weight: array ``(N,)``, or ``(N, T)`` for weights of single steps.
             initial_epoch: int, number of the first epoch.
-            steps_per_epoch: int, stop an epoch after so many batches; a generator goes on from
-                there in the next.
+            steps_per_epoch: int, stop an epoch after so many batches; arrays and generators go
+                on from there in the next, a Sequence begins anew.
             validation_steps: int, likewise for the validation.
             validation_freq: int, or list of the epochs (from 1) after which to validate.
             max_queue_size: int, how many batches are fetched ahead.
@@ -126,6 +126,8 @@ class Trainer(ForGenerators):
             if feeder.samples is not None:
                 self._weigh(feeder, class_weight, "fit")
                 steps = min(steps or feeder.steps, feeder.steps)
+                if steps < feeder.steps:
+                    feeder.go_on(steps, shuffle)
             else:
                 steps = feeder.steps
             history = self.history = History()

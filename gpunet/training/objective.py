@@ -12,6 +12,7 @@ from gpunet.losses.base import weight_from_mask
 from gpunet.metrics import Metric
 from gpunet.recording import edited
 from gpunet.tensor import Shape, Tensor, convert_to_tensor
+from gpunet.training.reports import Reporting, is_built_in
 
 __all__ = ["Objective"]
 
@@ -40,7 +41,7 @@ class Measure:
         self.chosen_for = None
 
 
-class Objective:
+class Objective(Reporting):
     """Losses and metrics of a model's outputs.
 
     Args:
@@ -52,13 +53,13 @@ class Objective:
         losses: list of `gpunet.losses.Loss` or None, one for each output.
         metrics: list of all metric objects.
         loss_labels: list of the names of the losses in logs.
-        labels: list of all names in logs, in their order.
 
     Raises:
         ValueError: unknown output names, or lists of the wrong length.
     """
 
     def __init__(self, loss, metrics_, loss_weights, weighted_metrics, names, shapes):
+        super().__init__()
         self.names, self.shapes = names, shapes
         given = _by_output(loss, names, "loss")
         if isinstance(loss, dict) and None in given:
@@ -90,7 +91,6 @@ class Objective:
             for listed, weighted in ((metrics_, False), (weighted_metrics, True)):
                 for one in _listed(listed, names, i):
                     self._add(one, i, weighted)
-        self.labels = self.loss_labels + [m.label for m in self.measures]
         self._sums = None
         self.reset()
 
@@ -98,12 +98,15 @@ class Objective:
         if isinstance(given, Metric) and any(m.metric is given for m in self.measures):
             given = copy.deepcopy(given)  # one object for several outputs
         label, metric = metrics.resolve(given, self.shapes[i], self.losses[i])
-        prefix = f"{self.names[i]}_"
+        prefix = f"{self.names[i]}_" if len(self.names) > 1 else ""
         # The metric objects in files of Keras carry the prefix already.
-        if len(self.names) > 1 and not (isinstance(given, Metric) and label.startswith(prefix)):
-            label = prefix + label
+        if isinstance(given, Metric) and label.startswith(prefix):
+            label = label[len(prefix) :]
         taken = {*self.loss_labels, *[m.label for m in self.measures]}
-        base, number = label, 1
+        if weighted and prefix + label in taken:
+            label = f"weighted_{label}"
+        base = label = prefix + label
+        number = 1
         while label in taken:
             label, number = f"{base}_{number}", number + 1
         self.measures.append(Measure(i, metric, label, weighted, given))
@@ -111,7 +114,12 @@ class Objective:
     @property
     def metrics(self):
         """List of all metric objects."""
-        return [m.metric for m in self.measures]
+        return [m.metric for m in self.measures] + list(self.means.values())
+
+    @property
+    def labels(self):
+        """List of all names in logs, in their order."""
+        return self.loss_labels + [m.label for m in self.measures] + list(self.means)
 
     def parts(self):
         """Return a list of all that is the user's choice: losses and metrics."""
@@ -128,12 +136,10 @@ class Objective:
             weight: list of Tensors or Nones, one for each output.
             added: list of losses from layers and regularizers.
         """
-        parts, total = [], None
-        for i, loss, factor in self._terms:
-            part = loss(y[i], y_pred[i], weight[i])
-            if part.array.ndim:
-                part = ops.mean(part)
-            parts.append(part)
+        total = None
+        with self.around():
+            parts = [self._part(i, loss, y, y_pred, weight) for i, loss, _ in self._terms]
+        for part, (_, _, factor) in zip(parts, self._terms):
             if factor is not None:
                 part = ops.multiply(part, factor)
             total = part if total is None else ops.add(total, part)
@@ -146,8 +152,18 @@ class Objective:
             raise ValueError("no output has a loss and no layer adds one: nothing to minimise")
         return total, parts
 
+    def _part(self, i, loss, y, y_pred, weight):
+        part = loss(y[i], y_pred[i], weight[i])
+        return ops.mean(part) if part.array.ndim else part
+
     def update(self, y, y_pred, weight):
         """Bring the metrics up to date with one batch; see `compute`."""
+        with self.around():
+            self._update(y, y_pred, weight)
+        if self.reported:
+            self.take_reports()
+
+    def _update(self, y, y_pred, weight):
         for m in self.measures:
             i = m.output
             target, p = y[i], y_pred[i]
@@ -209,8 +225,8 @@ class Objective:
         """Start a new epoch; all state keeps its storage."""
         for s in self._sums or ():
             s[...] = 0
-        for m in self.measures:
-            m.metric.reset_states()
+        for metric in self.metrics:
+            metric.reset_states()
 
     def logs(self):
         """Return name -> float; waits for the device."""
@@ -220,6 +236,7 @@ class Objective:
             found.update((k, s / max(count, 1.0)) for k, s in zip(self.loss_labels, sums))
         for m in self.measures:
             found.update(self._read(m))
+        found.update((name, _number(mean.result())) for name, mean in self.means.items())
         return found
 
     def running(self, i):
@@ -281,7 +298,7 @@ class Objective:
             return
         m.chosen_for = shape
         loss = self.losses[m.output]
-        if loss is not None and _is_built_in(losses.function_of(loss)):
+        if loss is not None and is_built_in(losses.function_of(loss)):
             return
         _, metric = metrics.resolve(m.given, self.shapes[m.output], loss, shape)
         if metric.get_config().get("fn") != m.metric.get_config().get("fn"):
@@ -291,7 +308,7 @@ class Objective:
     def _check_target(self, i, y, what):
         loss = self.losses[i]
         function = losses.function_of(loss)
-        if not _is_built_in(function):
+        if not is_built_in(function):
             return  # the user knows what it compares
         wanted = tuple(self.shapes[i])[1:]
         got = (1,) if y.widen else y.shape[1:]
@@ -325,10 +342,6 @@ def _check_classes(y, count, loss):
             f"{y.label}: the loss {_name(loss)} expected classes from 0 to {count - 1}, "
             f"got {low} to {high}"
         )
-
-
-def _is_built_in(function):
-    return getattr(function, "__module__", None) == functions.__name__
 
 
 def _fits(wanted, got):

@@ -1,9 +1,12 @@
 """Compiling: what training minimises, and what a step needs to know of the model."""
 
+import contextlib
+
 from gpunet import optimizers
 from gpunet.errors import warn
-from gpunet.graph import Graph, SymbolicTensor
+from gpunet.graph import Graph
 from gpunet.nest import flatten, map_nest, pack
+from gpunet.stand_ins import StandIns
 from gpunet.tensor import Shape
 from gpunet.training.objective import Objective
 from gpunet.training.step import predict_step
@@ -49,17 +52,17 @@ class Plan:
         self._functions = [loss for loss in added if callable(loss)]
         self.graph = graph = model._graph
         self.structure = None
-        symbolic = [loss for loss in model._losses if isinstance(loss, SymbolicTensor)]
+        self._model, self._symbols, self._values = model, None, []
+        self._losses, self._metrics = [], []
         if graph is not None:
             self.outputs, self.predict = len(model.outputs), graph.run
-            if symbolic:
-                outputs = [*model.outputs, *symbolic]
-                graph = Graph(model.inputs, outputs, model.name, graph.aliases)
-            self.run = graph.run
+            whole, self._losses, self._metrics = model._whole_graph()
+            self.run = whole.run if whole is graph else self._run_whole
+            self._whole = whole
         else:
-            self.outputs, self._model = None, model
+            self.outputs = None
             self.run = self.predict = self._call
-        self.adds_losses = bool(self._functions or self.regularized or symbolic)
+        self.adds_losses = bool(self._functions or self.regularized or self._losses)
         self.layers = layers
         self.steps = None  # see `gpunet.training.step`
         self._parts = [*layers, *everything]
@@ -72,6 +75,43 @@ class Plan:
         y = model(x[0] if nest is None else pack(nest, x), training=training)
         self.structure = map_nest(lambda _: None, y)
         return flatten(y)
+
+    def _run_whole(self, x, training):
+        """Run the graph with all that was added to it, and keep what isn't output or loss."""
+        if self._symbols is not None:
+            self._symbols.record()
+        values = self._whole.run(x, training)
+        losses = self.outputs + len(self._losses)
+        metrics = losses + len(self._metrics)
+        self._values = values[losses:metrics]
+        if self._symbols is not None:
+            self._symbols.values = values[metrics:]
+        return values[:losses]
+
+    def stand_in(self, objective):
+        """Let the values of a batch stand in for the tensors of the graph that losses use.
+
+        Args:
+            objective: Objective, whose ``symbols`` are set.
+        """
+        self._symbols = None
+        objective.symbols = contextlib.nullcontext()
+        used, watched = objective.symbols_used(set(self.graph.inputs)) if self.graph else ((), ())
+        if used:
+            added = [*self._losses, *[t for _, t in self._metrics]]
+            outputs = [*self._model.outputs, *added, *used]
+            graph = self.graph
+            self._whole = Graph(graph.inputs, outputs, graph.name, graph.aliases, watched)
+            self._symbols = objective.symbols = StandIns(used, watched)
+            self.run = self._run_whole
+
+    def reported(self, scope):
+        """Return the list of (name, value) of the metrics that were added in the last run.
+
+        Args:
+            scope: the `loss_scope` around it.
+        """
+        return [(name, v) for (name, _), v in zip(self._metrics, self._values)] + scope.metrics
 
     def losses(self, y):
         """Return the list of losses from regularizers, `add_loss` and the graph.
@@ -193,6 +233,8 @@ class Compiled:
             if self.outputs is None:
                 self._build_on(first())
             self._plan = Plan(self, self._flags or {})
+            if self._objective is not None:
+                self._objective.symbols = None
         if self._compiled is not None and self._objective is None:
             if self.outputs is not None:
                 names, shapes = self.output_names, [t.shape for t in self.outputs]
@@ -200,6 +242,8 @@ class Compiled:
                 y = predict_step(self, first())
                 names, shapes = names_of(self._plan.structure), [(None, *t.shape[1:]) for t in y]
             self._objective = objective_of(self._compiled, names, shapes)
+        if self._objective is not None and self._objective.symbols is None:
+            self._plan.stand_in(self._objective)
         if what in ("fit", "train_on_batch") and self._compiled is not None:
             self._plan.warn_if_stale(self)
 

@@ -145,6 +145,7 @@ class _Steps:
         if plan.adds_losses:
             added = added + plan.losses(y_pred)
             y_pred = y_pred[: plan.outputs]
+        self.objective.reported = plan.reported(scope)
         total, parts = self.objective.compute(y, y_pred, weight, added)
         return y_pred, total, parts
 

@@ -274,7 +274,7 @@ def test_weighted_metrics(data):
     x, y = data
     w = np.linspace(0, 1, 50)
     model = linear(metrics=["mae"], weighted_metrics=["mae"])
-    assert model.metrics_names == ["loss", "mae", "mae_1"]
+    assert model.metrics_names == ["loss", "mae", "weighted_mae"]
     error = np.sqrt(squares(model, x, y))
     _, plain, weighted = model.evaluate(x, y, sample_weight=w, verbose=0)
     assert plain == pytest.approx(error.mean(), rel=1e-5)

@@ -439,3 +439,21 @@ def test_torch_like_tensors_and_jax_like_arrays(data):
     np.testing.assert_array_equal(trained(Foreign(x), Foreign(y), batch_size=SIZE), want)
     got = trained(Iterable([(Foreign(a), Foreign(b)) for a, b in cut(x, y)]))
     np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("shuffle", [True, "batch"])
+def test_arrays_with_fewer_steps_are_seen_whole_over_the_epochs(shuffle):
+    seen = []
+
+    class Own(Model):
+        def train_step(self, data):
+            seen.extend(data[0].numpy()[:, 0].astype(int).tolist())
+            return {"loss": 0.0}
+
+    inputs = Input((1,))
+    model = Own(inputs, Dense(1)(inputs))
+    model.compile("sgd", "mse")
+    x = np.arange(30, dtype="float32")[:, None]
+    model.fit(x, x, batch_size=5, steps_per_epoch=2, epochs=6, shuffle=shuffle, verbose=0)
+    first, second = seen[:30], seen[30:]
+    assert sorted(first) == sorted(second) == [*range(30)] and first != second
