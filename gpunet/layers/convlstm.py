@@ -11,6 +11,7 @@ from gpunet.layers.recurrent.scan import scan
 from gpunet.layers.spatial import Spatial, axis_ints, with_defaults
 from gpunet.nest import flatten
 from gpunet.ops.window import window
+from gpunet.recording import constant
 from gpunet.registry import layers as registered
 from gpunet.tensor import Shape, Tensor
 
@@ -174,7 +175,8 @@ class ConvLSTMCell(DropoutCell, Spatial):
         z = _unfolded(self._project(seen), steps)
         if states is None:
             start = (*z.shape[1:-1], self.filters)
-            states = [Tensor(arrays.module_of(z.array).zeros(start, z.dtype)) for _ in range(2)]
+            zeros = constant(arrays.module_of(z.array).zeros(start, z.dtype))
+            states = [Tensor(zeros), Tensor(zeros)]
         else:
             states = [self._channels_last(s) for s in flatten(states)]
         y, states = scan(

@@ -150,7 +150,7 @@ class Optimizer(Hypers, State):
         raise NotImplementedError(f"{type(self).__name__} must define coefficients()")
 
     def update(self, xp, coefficients, w, g, slots, scratch):
-        """Update a stretch of weights and slots in place.
+        """Update a stretch of weights and slots in place; several threads may do so at once.
 
         Args:
             xp: array module.
@@ -199,7 +199,11 @@ class Optimizer(Hypers, State):
     def _sweep(self, plan, weights, grads, tables, clipped):
         """Update weights and slots; see `apply`."""
         xp = tables[0][2].xp if tables else plan.xp
-        grads = [_dense(xp, g, w) for g, w in zip(grads, weights)]
+        host = xp is np
+        grads = [
+            g if host and type(g) is np.ndarray and g.shape == w._shape else _dense(xp, g, w)
+            for g, w in zip(grads, weights)
+        ]
         step = self.exact(xp, self._iterations)
         rate = self._rate(xp, step)
         exact = self.coefficients(xp, rate, step + 1)

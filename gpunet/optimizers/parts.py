@@ -16,7 +16,7 @@ import weakref
 
 import numpy as np
 
-from gpunet import arrays, variables
+from gpunet import arrays, threads, variables
 from gpunet.variables import _aligned, viewing
 
 __all__ = ["Store", "Plan"]
@@ -25,6 +25,8 @@ __all__ = ["Store", "Plan"]
 # On ten million weights Adam takes the same time with a half to four times as many, and 1.4
 # times as long with an eighth.
 CACHE = 1 << 18
+# Blocks of a part from which several threads pay.
+_SPREAD = 4
 # Scattered weights up to this size are gathered into one part: on NumPy, elsewhere.
 SMALL = (8192, 65536)
 
@@ -187,11 +189,37 @@ class Plan:
         lengths = {
             d: min(block, max(p.size for p in self.parts if p.dtype == d)) for d in self.dtypes
         }
-        rooms = {d: [self.xp.empty(n, d) for _ in range(scratch)] for d, n in lengths.items()}
+        rooms = {d: _Rooms(self.xp, n, d, scratch) for d, n in lengths.items()}
         for part in self.parts:
             part.lay_out(slots, rooms[part.dtype], buffered, block)
         # Arrays, not weights: a plan must not keep a weight alive.
         self.constrained = [(w.array, w.constraint) for w in weights if w.constraint is not None]
+
+
+class _Rooms:
+    """Scratch arrays of equal length, a set for each thread that works at the same time."""
+
+    __slots__ = ("_make", "_free")
+
+    def __init__(self, xp, length, dtype, count):
+        self._make = lambda: [xp.empty(length, dtype) for _ in range(count)]
+        self._free = [self._make()]
+
+    @property
+    def first(self):
+        """List of arrays; not to be used while others `take`."""
+        return self._free[0]
+
+    def take(self):
+        """Return a list of arrays that nobody else uses until `give`."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return self._make()
+
+    def give(self, scratch):
+        """Give back what `take` returned."""
+        self._free.append(scratch)
 
 
 def _neighbours(weights, entries, block):
@@ -251,6 +279,7 @@ class Part:
         decayed: bool, whether weight decay applies.
         views: list of (position, view of the gradient buffer in the weight's shape).
         blocks: list of (slice or None, weights, slots, scratch) to sweep over.
+        rooms: `_Rooms` that the scratch arrays are of.
     """
 
     def __init__(self, entry, position, segment):
@@ -276,7 +305,7 @@ class Part:
         self.stop = stop
         self.members += members
 
-    def lay_out(self, slots, scratch, buffered, block):
+    def lay_out(self, slots, rooms, buffered, block):
         """Make the views and buffers of a step; see `Store.plan` and `Plan`."""
         xp, dtype, start = self.arena.xp, self.dtype, self.start
         flat, first, end, _ = self.segments[0]
@@ -294,6 +323,7 @@ class Part:
                 (i, self.grad[e.start - start : e.stop - start].reshape(tuple(e.ref().shape)))
                 for i, e in self.members
             ]
+        self.rooms, scratch = rooms, rooms.first
         state = [self.arena.slot(n, value)[start : self.stop] for n, value in slots.items()]
         if self.size <= block:
             scratch = [t[: self.size] for t in scratch]
@@ -330,13 +360,37 @@ class Part:
         xp = self.arena.xp
         for source, room in self.staged:
             room[...] = source
-        for cut, w, slots, scratch in self.blocks:
+
+        def work(i, own=None):
+            cut, w, slots, scratch = self.blocks[i]
+            part = g if cut is None else g[cut]
             if xp is not np and kernel is not None:
-                part = g if cut is None else g[cut]
                 if kernel(xp, update, coefficients, w, part, slots, scratch, shrink):
-                    continue
+                    return
+            if own is not None:
+                scratch = [t[: w.size] for t in own]
             if shrink is not None:
                 xp.multiply(w, shrink, out=w)
-            update(xp, coefficients, w, g if cut is None else g[cut], slots, scratch)
+            update(xp, coefficients, w, part, slots, scratch)
+
+        if xp is np and len(self.blocks) >= _SPREAD:
+            self._spread(work)
+        else:
+            for i in range(len(self.blocks)):
+                work(i)
         for target, room in self.staged:
             target[...] = room
+
+    def _spread(self, work):
+        """Do the blocks on several threads; the bits don't depend on which does which."""
+        used = []
+
+        def start():
+            used.append(self.rooms.take())
+            return functools.partial(work, own=used[-1])
+
+        try:
+            threads.spread(len(self.blocks), start)
+        finally:
+            for scratch in used:
+                self.rooms.give(scratch)

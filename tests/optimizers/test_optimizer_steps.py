@@ -424,3 +424,16 @@ def test_empty_weights():
     optimizers.Adam(clipnorm=1.0).apply(weights, [np.ones(w.shape) for w in weights])
     optimizers.Adam().apply(weights[:1], [np.ones((0, 3))])
     allocate(weights)
+
+
+@pytest.mark.parametrize("name", ["RMSprop", "Adam", "Nadam", "Adadelta"])
+def test_large_weights_are_swept_by_several_threads_with_the_same_bits(name, monkeypatch):
+    found = []
+    for count in ("1", "3"):
+        monkeypatch.setenv("GPUNET_THREADS", count)
+        weights = make_weights([(700, 700), (5,)])
+        optimizer = getattr(optimizers, name)(0.01)
+        train(optimizer, weights, make_grads([(700, 700), (5,)], steps=3))
+        found.append([w.numpy() for w in weights] + optimizer.get_weights())
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
