@@ -27,7 +27,7 @@ class _Table:
     def __init__(self, model, line_length, positions, print_fn, show_trainable):
         self.model, self.print = model, print_fn
         self.connected = not _is_chain(model)
-        self.nodes = set(model._graph.nodes) if self.connected else ()
+        self.nodes = set(model._whole_graph()[0].nodes) if self.connected else ()
         self.show_trainable = show_trainable
         header = ["Layer (type)", "Output Shape", "Param #"]
         if self.connected:
@@ -111,6 +111,8 @@ def _is_chain(model):
     graph = model._graph
     if graph is None or hasattr(model, "pop"):  # subclassed, or Sequential
         return True
+    if model._whole_graph()[0] is not graph:
+        return False
     by_depth = {}
     for node, depth in graph.depths.items():
         by_depth.setdefault(depth, []).append(node)

@@ -163,6 +163,28 @@ def test_configs_that_are_none():
         models.model_from_json("{}")
 
 
+def test_compile_config(rng):
+    model = stacked()
+    assert model.get_compile_config() is None
+    model.compile_from_config(None)
+    model.compile("adam", "mse", metrics=["mae"], loss_weights=[2.0])
+    config = json.loads(json.dumps(model.get_compile_config()))
+    assert config["loss"] == "mse" and config["optimizer"]["class_name"] == "Adam"
+    other = stacked()
+    other.set_weights(model.get_weights())
+    other.compile_from_config(config)
+    x = rng.standard_normal((6, 4))
+    assert other.train_on_batch(x, x[:, :3]) == model.train_on_batch(x, x[:, :3])
+
+    class Net(Model):
+        def call(self, x):
+            return x
+
+    net = Net()
+    net.compile("sgd", "mse", metrics=["mae"])
+    assert net.get_compile_config()["metrics"] == ["mae"]
+
+
 # -- names in vain --------------------------------------------------------------------------------
 
 

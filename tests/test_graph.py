@@ -240,3 +240,21 @@ def test_layers_of_a_dtype_in_a_graph():
     assert model(np.ones((1, 3), "int64")).dtype == np.float64
     model.compile("sgd", "mse")
     model.train_on_batch(np.ones((1, 3)), np.ones((1, 2)))
+
+
+def test_an_input_that_is_a_tensor_of_a_graph(rng):
+    x = Input((4,), name="x")
+    h = Dense(3)(x)
+    assert Input(tensor=x) is x
+    begun = Input(tensor=h)
+    model = Model(begun, Dense(2, name="top")(begun))
+    assert model.input_shape == (None, 3) and model.count_params() == 8
+    whole = Model(x, model.get_layer("top").output)
+    data = rng.standard_normal((5, 4)).astype("float32")
+    np.testing.assert_allclose(
+        model.predict(Model(x, h).predict(data)), whole.predict(data), rtol=1e-5, atol=1e-6
+    )
+    with pytest.raises(TypeError, match="expected as tensor one made by Input"):
+        Input(tensor=np.zeros((2, 3)))
+    with pytest.warns(UserWarning, match="keeps its name"):
+        Input(tensor=h, name="other")

@@ -320,3 +320,57 @@ def test_errors():
         model.layers[1].add_metric(K.mean(model.output), name="m")
     with pytest.raises(GraphError, match="give it to the functional model"):
         model.layers[1].add_loss(K.mean(model.output))
+
+
+def test_a_layer_on_the_way_to_a_loss_is_the_models(seeds):
+    x = Input((4,))
+    h = Dense(3, name="h")(x)
+    model = Model(x, Dense(2, name="o")(h))
+    side = Dense(1, name="side")(h)
+    assert [v.name for v in model.layers] == [x.node.layer.name, "h", "o"]
+    model.add_loss(K.mean(K.square(side)))
+    assert model.layers[3].name == "side" and len(model.trainable_weights) == 6
+    model.compile("sgd")
+    before = model.get_layer("side").get_weights()[0]
+    first = model.evaluate(DATA, verbose=0)
+    model.fit(DATA, epochs=3, verbose=0)
+    assert model.evaluate(DATA, verbose=0) < first
+    assert (model.get_layer("side").get_weights()[0] != before).any()
+    model.add_loss(K.constant(0.5) + 0 * K.mean(h))  # after it was run
+    assert model.evaluate(DATA, verbose=0) > 0.5
+
+
+def test_in_files(seeds, tmp_path):
+    model = with_added()
+    a = Input((4,))
+    outer = Model(a, Dense(2)(model(a)))
+    outer.add_loss(0.01 * K.sum(K.abs(outer.output)))
+    for m, y in ((model, None), (outer, DATA[:, :2])):
+        m.compile("sgd", None if y is None else "mse")
+        m.fit(DATA, y, verbose=0)
+        m.save(tmp_path / "m.h5")
+        again = models.load_model(tmp_path / "m.h5")
+        assert again.evaluate(DATA, y, verbose=0) == m.evaluate(DATA, y, verbose=0)
+        assert again.metrics_names == m.metrics_names and "mean_h" in m.metrics_names
+        assert again.get_config() == m.get_config()
+
+
+def test_as_keras_wrote_it():
+    """Layers AddLoss and AddMetric, as tf_keras has them in a config."""
+    x = Input((4,))
+    model = Model(x, Dense(3, name="h")(x))
+    config = model.get_config()
+    place = ["h", 0, 0, {}]
+    for kind, name, more in (
+        ("AddLoss", "add_loss", {"unconditional": False}),
+        ("AddMetric", "add_metric", {"aggregation": "mean", "metric_name": "mine"}),
+    ):
+        inner = {"name": name, "trainable": True, "dtype": "float32", **more}
+        entry = {"class_name": kind, "config": inner, "name": name, "inbound_nodes": [[place]]}
+        config["layers"].append(entry)
+    again = Model.from_config(config)
+    again.compile("sgd")
+    y = again.predict(DATA)
+    got = again.evaluate(DATA, verbose=0)
+    assert got == pytest.approx([y.mean(), y.mean()], rel=1e-4, abs=1e-6)
+    assert again.metrics_names == ["loss", "mine"] and len(again.layers) == 2

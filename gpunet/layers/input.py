@@ -2,6 +2,7 @@
 
 from gpunet import registry
 from gpunet.context import unique_name
+from gpunet.errors import warn
 from gpunet.graph import Node, SymbolicTensor
 from gpunet.layers.arguments import int_tuple
 from gpunet.layers.base import Layer
@@ -103,13 +104,16 @@ def Input(
         name: str, by which data can be fed; ``input_1``, ... by default.
         dtype: name; the default float type if not given.
         sparse: False; sparse inputs aren't supported.
-        tensor: symbolic tensor whose shape and dtype are used.
+        tensor: symbolic tensor that a model is to begin at; it is returned as it is.
         batch_size: int or None, used with ``shape``.
         ragged: False.
 
     Raises:
         ValueError: no shape, or one with sizes that aren't ints.
+        TypeError: a ``tensor`` that isn't symbolic.
     """
+    if tensor is not None:
+        return _begin_at(tensor, name)
     batch_shape = kwargs.pop("batch_input_shape", batch_shape)
     if shape is not None and batch_shape is not None:
         raise ValueError("Input: expected shape or batch_shape, got both")
@@ -118,10 +122,24 @@ def Input(
         batch_size=batch_size,
         batch_input_shape=batch_shape,
         dtype=dtype,
-        input_tensor=tensor,
         sparse=sparse,
         name=name,
         ragged=ragged,
         **kwargs,
     )
     return layer._inbound_nodes[0].structure
+
+
+def _begin_at(tensor, name):
+    """Return a tensor of a graph, which a model takes for an input wherever it stands."""
+    if not isinstance(tensor, SymbolicTensor) or tensor.node is None:
+        raise TypeError(
+            f"Input: expected as tensor one made by Input() or by calling layers, got {tensor!r}; "
+            "values are fed, or put into the graph by K.constant and K.variable"
+        )
+    if name is not None and name != tensor.node.layer.name:
+        warn(
+            f"Input: the tensor of layer {tensor.node.layer.name!r} keeps its name; {name!r} "
+            "isn't used"
+        )
+    return tensor

@@ -9,6 +9,7 @@ from gpunet.layers.input import Input, InputLayer
 from gpunet.layers.masks import mask_of
 from gpunet.models.copying import Copied
 from gpunet.nest import flatten, map_nest, pack
+from gpunet.saving.compiled import compile_from, training_config
 from gpunet.saving.config import graph_config, graph_from_config
 from gpunet.saving.files import Saving
 from gpunet.saving.unknown import with_all_unknown
@@ -78,7 +79,10 @@ class Model(Copied, Layer, Trainer, Saving):
         return self._sublayers()
 
     def _sublayers(self):
-        own = list(self._graph.layers) if self._graph is not None else []
+        own = []
+        if self._graph is not None:
+            # What only leads to losses and metrics comes last.
+            own = [*self._graph.layers, *self._whole_graph()[0].layers]
         return list(dict.fromkeys(own + super()._sublayers()))
 
     def get_layer(self, name=None, index=None):
@@ -334,6 +338,23 @@ class Model(Copied, Layer, Trainer, Saving):
             )
         return super().get_config()
 
+    def get_compile_config(self):
+        """Return what `compile` was given, as a dict that JSON can hold; None before."""
+        if self._compiled is None:
+            return None
+        config = training_config(self)
+        return {"optimizer": config.pop("optimizer_config"), **config}
+
+    def compile_from_config(self, config):
+        """Compile the model with what `get_compile_config` returned.
+
+        Args:
+            config: dict, or None, which does nothing.
+        """
+        if config is not None:
+            config = dict(config)
+            compile_from(self, {"optimizer_config": config.pop("optimizer"), **config})
+
     def to_yaml(self, **kwargs):
         """Raise an error: YAML can run code while it is read, so Keras took it out as well.
 
@@ -357,8 +378,10 @@ class Model(Copied, Layer, Trainer, Saving):
             with registry.custom_object_scope(custom_objects):
                 return super().from_config(config)
         with with_all_unknown(config, custom_objects=custom_objects):
-            inputs, outputs = graph_from_config(config, custom_objects)
+            inputs, outputs, losses, metrics = graph_from_config(config, custom_objects)
         model = cls(inputs=inputs, outputs=outputs, name=config.get("name"))
+        model._losses += losses
+        model._reports += metrics
         model._trainable = bool(config.get("trainable", True))
         return model
 

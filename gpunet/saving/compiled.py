@@ -42,13 +42,16 @@ def _measured(model, weighted):
     The metrics of several outputs are written as objects under their names in logs, because
     real Keras takes equal names for one and the same metric.
     """
+    if model._objective is None:  # the outputs of a subclass aren't known before it runs
+        return _map(metrics.serialize, model._compiled["weighted_" * weighted + "metrics"])
     found = [m for m in model._objective.measures if m.weighted is weighted]
     if not found:
         return None
-    if len(model.outputs) == 1:
+    if len(model._objective.names) == 1:
         return [_as_given(m) for m in found]
     return [
-        [_as_object(m) for m in found if m.output == output] for output in range(len(model.outputs))
+        [_as_object(m) for m in found if m.output == output]
+        for output in range(len(model._objective.names))
     ]
 
 

@@ -9,7 +9,7 @@ from gpunet.graph import SymbolicTensor
 from gpunet.layers.input import InputLayer
 from gpunet.layers.operation import GraphCall
 from gpunet.nest import flatten, map_nest
-from gpunet.saving.function_calls import FunctionCall, function_entries
+from gpunet.saving.function_calls import Added, FunctionCall, added_entries, function_entries
 
 __all__ = ["graph_config", "graph_from_config", "layer_config", "layer_from_config"]
 
@@ -44,10 +44,11 @@ def graph_config(model):
     Tensors are written as (layer name, node, index), nodes being counted among those of this
     model; a nested model's node 0 is the model itself.
     """
-    graph = model._graph
+    graph, losses, metrics = model._whole_graph()
     inside = set(graph.nodes)
     numbers = {}
-    for layer in graph.layers:
+    everything = list(model.layers) if losses or metrics else graph.layers
+    for layer in everything:
         first = 1 if getattr(layer, "_graph", None) is not None else 0
         kept = [node for node in layer._inbound_nodes if node in inside]
         numbers.update((node, n) for n, node in enumerate(kept, first))
@@ -61,7 +62,7 @@ def graph_config(model):
         return [place(nest)] if single else map_nest(place, nest)
 
     layers = []
-    for layer in graph.layers:
+    for layer in everything:
         nodes = [node for node in layer._inbound_nodes if node in inside]
         if isinstance(layer, GraphCall):
             layers += function_entries(layer, nodes, place)
@@ -71,6 +72,7 @@ def graph_config(model):
         entry["name"] = layer.name
         entry["inbound_nodes"] = [c for c in calls if c]
         layers.append(entry)
+    layers += added_entries(losses, metrics, place)
     return {
         "name": model.name,
         "trainable": model._trainable,
@@ -104,12 +106,13 @@ def graph_from_config(config, custom_objects=None):
         custom_objects: dict name -> class or function.
 
     Returns:
-        (inputs, outputs), nested symbolic tensors.
+        (inputs, outputs, losses, metrics): nested symbolic tensors; a list of them; a list of
+        pairs (name, symbolic tensor).
 
     Raises:
         FileFormatError: a config that refers to tensors that nothing makes.
     """
-    made, waiting = {}, []
+    made, waiting, added = {}, [], []
     from_zero = _first_calls(config)
     for entry in config["layers"]:  # functions make layers whose names must be others
         if isinstance(entry, dict) and isinstance(entry.get("name"), str):
@@ -118,6 +121,10 @@ def graph_from_config(config, custom_objects=None):
         if isinstance(entry, dict) and entry.get("class_name") in FunctionCall.CLASSES:
             layer = FunctionCall(entry)
             waiting += [(layer, n, c) for n, c in enumerate(entry.get("inbound_nodes") or [])]
+            continue
+        if isinstance(entry, dict) and entry.get("class_name") in Added.CLASSES:
+            added.append(Added(entry))
+            waiting += [(added[-1], 0, c) for c in entry.get("inbound_nodes") or []]
             continue
         layer = layer_from_config(entry, custom_objects)
         if isinstance(layer, InputLayer):
@@ -135,7 +142,7 @@ def graph_from_config(config, custom_objects=None):
     while waiting:
         left = []
         for layer, number, call in waiting:
-            function = isinstance(layer, FunctionCall)
+            function = isinstance(layer, (FunctionCall, Added))
             read = layer.read_call if function else _read_call
             args, kwargs, complete = read(call, find)
             if not complete:
@@ -161,7 +168,9 @@ def graph_from_config(config, custom_objects=None):
         tensors = [_end(place, find, key) for place in nest]
         return tensors[0] if len(tensors) == 1 else tensors
 
-    return ends("input_layers"), ends("output_layers")
+    losses = [t for one in added if one.metric is None for t in one.tensors]
+    metrics = [(one.metric, t) for one in added if one.metric is not None for t in one.tensors]
+    return ends("input_layers"), ends("output_layers"), losses, metrics
 
 
 def _first_calls(config):

@@ -16,7 +16,7 @@ from gpunet.saving import raw_ops
 from gpunet.saving.functions import find, written
 from gpunet.tensor import Tensor
 
-__all__ = ["FunctionCall", "function_entries"]
+__all__ = ["Added", "FunctionCall", "added_entries", "function_entries"]
 
 _CONSTANT = "_CONSTANT_VALUE"  # Keras's word for a plain value in the place of a tensor
 _ELLIPSIS = {"class_name": "__ellipsis__"}
@@ -85,6 +85,27 @@ def _call(first, options, place):
         return [_CONSTANT, -1, _plain(value, place), options]
 
     return begin(first)
+
+
+def added_entries(losses, metrics, place):
+    """Return the entries for what was added to a graph, which Keras writes as layers.
+
+    Args:
+        losses: list of symbolic tensors.
+        metrics: list of pairs (name, symbolic tensor).
+        place: see `function_entries`.
+    """
+    found = [("AddLoss", "add_loss", t, {"unconditional": False}) for t in losses]
+    for name, t in metrics:
+        found.append(("AddMetric", "add_metric", t, {"aggregation": "mean", "metric_name": name}))
+    entries, counts = [], {}
+    for kind, base, tensor, options in found:
+        number = counts[base] = counts.get(base, -1) + 1
+        name = f"{base}_{number}" if number else base
+        config = {"name": name, "trainable": True, "dtype": tensor.dtype.name, **options}
+        calls = [[[*place(tensor), {}]]]
+        entries.append({"class_name": kind, "config": config, "name": name, "inbound_nodes": calls})
+    return entries
 
 
 class _Before:
@@ -267,6 +288,38 @@ _IMAGES = {
 
 
 # -- reading ----------------------------------------------------------------------------------
+
+
+class Added:
+    """A loss or a metric that was added to a graph.
+
+    Args:
+        entry: dict, the entry of an ``AddLoss`` or ``AddMetric``.
+
+    Attributes:
+        metric: str, the metric's name; None for a loss.
+        tensors: list of what was added, filled as the model is built again.
+    """
+
+    CLASSES = ("AddLoss", "AddMetric")
+
+    def __init__(self, entry):
+        config = entry.get("config") or {}
+        self.name = str(entry.get("name") or config.get("name"))
+        self.metric = None
+        if entry["class_name"] == "AddMetric":
+            self.metric = str(config.get("metric_name") or self.name)
+        self.tensors = []
+
+    def read_call(self, call, tensor_at):
+        """Return (args, kwargs, whether the tensor is there already); see `FunctionCall`."""
+        tensor = tensor_at(call[0] if isinstance(call[0], list) else call)
+        return (tensor,), {}, tensor is not None
+
+    def __call__(self, tensor):
+        """Keep the tensor; return the list of results."""
+        self.tensors.append(tensor)
+        return [tensor]
 
 
 class FunctionCall:

@@ -27,6 +27,7 @@ class Plan:
 
     Attributes:
         graph: the `Graph` that it was made for, None for a subclassed model.
+        whole: the same with the losses and metrics that were added to it.
         predict: function (list of Tensors, training) -> flat list of outputs.
         run: the same; behind the outputs come the losses that were added to the graph.
         structure: nest of a subclassed model's outputs, known after it ran.
@@ -53,12 +54,12 @@ class Plan:
         self.graph = graph = model._graph
         self.structure = None
         self._model, self._symbols, self._values = model, None, []
-        self._losses, self._metrics = [], []
+        self._losses, self._metrics, self.whole = [], [], None
         if graph is not None:
             self.outputs, self.predict = len(model.outputs), graph.run
             whole, self._losses, self._metrics = model._whole_graph()
             self.run = whole.run if whole is graph else self._run_whole
-            self._whole = whole
+            self._whole = self.whole = whole
         else:
             self.outputs = None
             self.run = self.predict = self._call
@@ -229,6 +230,9 @@ class Compiled:
         """
         if self._plan is not None and self._plan.graph is not self._graph:
             self._plan = self._objective = None  # layers were added or taken off
+        elif self._plan is not None and self._graph is not None:
+            if self._plan.whole is not self._whole_graph()[0]:  # something was added to it
+                self._plan = None
         if self._plan is None:
             if self.outputs is None:
                 self._build_on(first())
