@@ -6,6 +6,8 @@ Each is loaded when first used: ``gpunet.applications.ResNet50``, or with its pr
 
 import importlib
 
+from gpunet.applications import scaling  # noqa: F401 - files name its layer
+
 # module -> what of it is offered here too
 _MODULES = {
     "densenet": ("DenseNet121", "DenseNet169", "DenseNet201"),

@@ -1,31 +1,12 @@
 """InceptionResNetV2: blocks of parallel branches, scaled and added to what goes in."""
 
-from gpunet import registry
 from gpunet.applications.assembly import Architecture, application, dense_top
 from gpunet.applications.imagenet_utils import decode_predictions, preprocessing
 from gpunet.applications.parts import batch_norm, channels, joined
-from gpunet.layers import Activation, AveragePooling2D, Conv2D, Layer, MaxPooling2D
+from gpunet.applications.scaling import CustomScaleLayer
+from gpunet.layers import Activation, AveragePooling2D, Conv2D, MaxPooling2D
 
 __all__ = ["InceptionResNetV2", "CustomScaleLayer", "preprocess_input", "decode_predictions"]
-
-
-@registry.register_keras_serializable()
-class CustomScaleLayer(Layer):
-    """Adds the second of two tensors to the first, times a factor.
-
-    Args:
-        scale: float, the factor.
-    """
-
-    def __init__(self, scale, **kwargs):
-        super().__init__(**kwargs)
-        self.scale = scale
-
-    def call(self, inputs):
-        return inputs[0] + inputs[1] * self.scale
-
-    def compute_output_shape(self, input_shape):
-        return input_shape[0]
 
 
 def _conv(x, filters, size, strides=1, padding="same", name=None):

@@ -7,6 +7,7 @@ the peers. Only the classic API is used, and NumPy.
 from pathlib import Path
 
 import numpy as np
+import zoo_applications
 import zoo_chains
 import zoo_graphs
 
@@ -302,7 +303,7 @@ def read(keras, item):
     return result
 
 
-COMMANDS = {"make": make, "predict": predict, "read": read}
+COMMANDS = {"make": make, "predict": predict, "read": read, **zoo_applications.COMMANDS}
 
 
 def load(keras, item, compile):
