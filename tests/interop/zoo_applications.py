@@ -71,14 +71,13 @@ def _layers(model):
 
 
 def write_application(keras, item):
-    """Write a classifier, its weights and those of the features; return what it predicts."""
+    """Write a whole classifier, and weights alone of the features; return its layers."""
     name, folder = item["name"], Path(item["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     model = _classifier(keras, name)
     _shake(model)
     result = {"layers": _layers(model), "params": int(model.count_params())}
     outputs = {"full": model.predict(_images(SIZE), verbose=0)}
-    model.save_weights(str(folder / "weights.h5"))
     model.save(str(folder / "full.h5"))
     del model
     model = _features(keras, name)
@@ -90,16 +89,12 @@ def write_application(keras, item):
 
 
 def read_application(keras, item):
-    """Open what `write_application` wrote; return what it predicts here."""
+    """Open what `write_application` wrote; return the layers of the classifier."""
     name, folder = item["name"], Path(item["folder"])
     keras.backend.clear_session()
     model = keras.models.load_model(str(folder / "full.h5"))
     result = {"layers": _layers(model), "params": int(model.count_params())}
     outputs = {"full": model.predict(_images(SIZE), verbose=0)}
-    del model
-    model = _classifier(keras, name)
-    model.load_weights(str(folder / "weights.h5"))
-    outputs["weights"] = model.predict(_images(SIZE), verbose=0)
     del model
     model = _features(keras, name)
     model.load_weights(str(folder / "features.h5"))

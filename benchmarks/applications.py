@@ -1,0 +1,58 @@
+"""Building VGG19, ResNet50 and MobileNetV2, and predicting one image, beside tf_keras."""
+
+from benchmarks import application_worker
+from benchmarks.common import Report, child, engines, interleaved, paired_ratio, spread
+
+__all__ = ["NAME", "ROUNDS", "run"]
+
+NAME = "applications"
+ROUNDS = 3
+
+
+def run(rounds, peer_python=None):
+    """Predict with each model in fresh processes, the engines taking turns.
+
+    Args:
+        rounds: processes of each engine for each model.
+        peer_python: Python that has tf_keras, or None.
+
+    Returns:
+        Report.
+    """
+    pythons = engines(peer_python)
+    results = {engine: {} for engine in pythons}
+    rows = []
+    for model in application_worker.MODELS:
+        for engine in interleaved(pythons, rounds):
+            command = ["--engine", engine, "--model", model]
+            sample = child(pythons[engine], "-m", "benchmarks.application_worker", *command)
+            results[engine].setdefault(model, []).append(sample)
+        for engine in pythons:
+            rows.append(_row(model, engine, results))
+    return Report(
+        name=NAME,
+        title="one image of 224 x 224, float32, CPU; median (range) of processes",
+        columns=("", "build, s", "first, ms", "predict, ms", "times as fast", "peak, MB"),
+        rows=rows,
+        samples=results,
+        settings={"rounds": rounds, "models": application_worker.MODELS},
+        versions={e: r["VGG19"][0]["version"] for e, r in results.items() if e != "gpunet"},
+        notes=[] if peer_python else ["no tf_keras here: python tests/interop/make_env.py tf"],
+    )
+
+
+def _row(model, engine, results):
+    samples = results[engine][model]
+    values = {key: [s[key] for s in samples] for key in samples[0] if key != "version"}
+    ratio = ""
+    if engine != "gpunet":  # how many times as fast gpunet is
+        own = [s["predict_ms"] for s in results["gpunet"][model]]
+        ratio = spread(paired_ratio(values["predict_ms"], own), 2)
+    return (
+        f"{model} {engine}",
+        spread(values["build_s"], 2),
+        spread(values["first_ms"], 0),
+        spread(values["predict_ms"]),
+        ratio,
+        spread(values["peak_mb"], 0),
+    )
