@@ -35,7 +35,7 @@ class TensorBoard(Callback):
     Args:
         log_dir: str or path-like, a folder for these files alone.
         histogram_freq: int, write how all weights are spread every so many epochs; 0 never.
-        write_graph: bool, write the model's structure.
+        write_graph: bool, write the structure of a model that is a graph of layers.
         write_images: bool, with the histograms, write weights as images.
         write_steps_per_second: bool, write how fast training goes, by epoch and by batch.
         update_freq: ``'epoch'``; or write after batches too: ``'batch'`` after each, an int after
@@ -187,7 +187,9 @@ class TensorBoard(Callback):
         self._write("train", values, epoch)
 
     def _write_structure(self):
-        """Write the model's configuration, which TensorBoard draws as a graph."""
+        """Write the model's configuration, which TensorBoard draws as a graph, if it is one."""
+        if self.model._graph is None:
+            return
         try:
             text = self.model.to_json()
         except (NotImplementedError, TypeError, ValueError) as error:
