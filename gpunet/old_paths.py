@@ -30,7 +30,6 @@ OLD_PATHS = {
     "layers.experimental.preprocessing": "layers",
     "legacy": "layers",
     "legacy.layers": "layers",
-    "mixed_precision.experimental": "mixed_precision",
     "objectives": "losses",
     "optimizers.experimental": "optimizers",
     "optimizers.legacy": "optimizers",

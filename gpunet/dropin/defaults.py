@@ -30,13 +30,13 @@ class SameInstances(type):
     """Metaclass of a class whose instances are also all those of its base."""
 
     def __instancecheck__(cls, instance):
-        if "_plain" in vars(cls):
-            return isinstance(instance, cls._plain)
+        if "_stands_for" in vars(cls):
+            return isinstance(instance, cls._stands_for)
         return super().__instancecheck__(instance)
 
     def __subclasscheck__(cls, other):
-        if "_plain" in vars(cls):
-            return issubclass(other, cls._plain)
+        if "_stands_for" in vars(cls):
+            return issubclass(other, cls._stands_for)
         return super().__subclasscheck__(other)
 
 
@@ -63,7 +63,12 @@ def with_defaults(base, defaults):
             p.replace(default=defaults.get(n, p.default)) for n, p in signature.parameters.items()
         ]
     )
-    names = {"__init__": __init__, "__doc__": base.__doc__, "__module__": __name__, "_plain": base}
+    names = {
+        "__init__": __init__,
+        "__doc__": base.__doc__,
+        "__module__": __name__,
+        "_stands_for": base,
+    }
     return SameInstances(base.__name__, (base,), names)
 
 
@@ -92,5 +97,5 @@ def name_optimizers(again=False):
     """
     table = registry.optimizers.table
     for other in classes("optimizers").values():
-        old, new = (other, other._plain) if again else (other._plain, other)
+        old, new = (other, other._stands_for) if again else (other._stands_for, other)
         table.update({name: new for name, found in table.items() if found is old})

@@ -31,6 +31,8 @@ _ALSO = {
 class NotGiven(ModuleNotFoundError):
     """A script imports something of Keras or TensorFlow that gpunet doesn't have."""
 
+    __module__ = "gpunet.dropin"
+
 
 class Facade(types.ModuleType):
     """A module that hands on what another one has.
@@ -52,15 +54,16 @@ class Facade(types.ModuleType):
         if name == "__all__":
             return self.__dir__()
         if not name.startswith("_"):
-            found = getattr(self._target, name, None)
-            if found is not None and not isinstance(found, types.ModuleType):
+            found = getattr(self._target, name, self)
+            if found is not self and not isinstance(found, types.ModuleType):
                 return found
             try:
                 return importlib.import_module(full)
             except NotGiven as error:
                 if error.name != full:
                     raise
-        raise AttributeError(_text(full, self.__dir__()))
+        # Without an object Python doesn't add a hint of its own.
+        raise AttributeError(_text(full, self.__dir__()), name=full, obj=None)
 
     def __setattr__(self, name, value):
         # What a script puts into a module is meant for the one that is used.

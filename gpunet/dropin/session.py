@@ -5,7 +5,20 @@ There is nothing for them to do here: what they are told is kept and has no effe
 
 import contextlib
 
-__all__ = ["ConfigProto", "GPUOptions", "Graph", "Session", "get_default_graph", "FOR_BACKEND"]
+from gpunet.context import reset_uids
+from gpunet.tensor import Tensor
+
+__all__ = [
+    "ConfigProto",
+    "GPUOptions",
+    "Graph",
+    "InteractiveSession",
+    "Session",
+    "get_default_graph",
+    "global_variables_initializer",
+    "reset_default_graph",
+    "FOR_BACKEND",
+]
 
 
 class ConfigProto:
@@ -62,13 +75,15 @@ class Session(Graph):
             return None
         if isinstance(fetches, (list, tuple)):
             return [self.run(f, feed_dict) for f in fetches]
-        if feed_dict or not hasattr(fetches, "numpy"):
+        if feed_dict or not isinstance(fetches, Tensor):
             raise NotImplementedError(
                 f"Session.run of {fetches!r}: gpunet computes at once; what belongs to a graph is "
                 "computed by keras.backend.function(inputs, outputs)"
             )
         return fetches.numpy()
 
+
+InteractiveSession = Session
 
 _graph = Graph()
 _session = None
@@ -77,6 +92,15 @@ _session = None
 def get_default_graph():
     """Return the one Graph."""
     return _graph
+
+
+def global_variables_initializer():
+    """Return None: variables have their values from the beginning."""
+
+
+def reset_default_graph():
+    """Start the counters of names anew."""
+    reset_uids()
 
 
 def set_session(session):

@@ -17,7 +17,7 @@ _MATH = [
     n for n in math.__all__ if n not in ("count_nonzero", "l2_normalize", "softmax", "in_top_k")
 ]
 _LINALG = ("einsum", "eye", "matmul", "norm", "tensordot")
-_SESSION = ("ConfigProto", "GPUOptions", "Graph", "Session", "get_default_graph")
+_SESSION = [name for name in session.__all__ if name != "FOR_BACKEND"]
 
 globals().update({name: getattr(math, name) for name in _MATH})
 globals().update({name: getattr(linalg, name) for name in _LINALG})

@@ -64,7 +64,7 @@ class Variable(variables.Variable, metaclass=SameInstances):
         shape: tuple, for checking.
     """
 
-    _plain = variables.Variable
+    _stands_for = variables.Variable
 
     def __init__(self, initial_value=None, trainable=True, validate_shape=True,
                  caching_device=None, name=None, variable_def=None, dtype=None,

@@ -9,11 +9,12 @@ import itertools
 
 import numpy as np
 
-from gpunet import arrays
+from gpunet.arrays import device
 from gpunet.dropin.tf.dtypes import TensorSpec
+from gpunet.dropin.tf.elements import array, arrays, padded, same, stacked, typed
 from gpunet.nest import flatten, map_nest, pack
 from gpunet.ops import random as _random
-from gpunet.tensor import Tensor, as_array, convert_to_tensor
+from gpunet.tensor import convert_to_tensor
 
 __all__ = [
     "AUTOTUNE",
@@ -66,7 +67,8 @@ class Dataset:
 
     def __init__(self, start, length=None, element=None, batch=None):
         self._start, self._length = start, length
-        self._element, self._batch = element or _same, batch or _stacked
+        self._element = element or same
+        self._batch = batch or (lambda items: stacked([self._element(i) for i in items]))
 
     # -- sources --------------------------------------------------------------------------
 
@@ -80,7 +82,7 @@ class Dataset:
         Raises:
             ValueError: arrays of different lengths, or without axes.
         """
-        nest = _arrays(tensors)
+        nest = arrays(tensors)
         shapes = [a.shape for a in flatten(nest)]
         if not shapes or any(not s for s in shapes) or len({s[0] for s in shapes}) > 1:
             raise ValueError(
@@ -97,7 +99,7 @@ class Dataset:
     @classmethod
     def from_tensors(cls, tensors, name=None):
         """Return the dataset with one element."""
-        nest = _arrays(tensors)
+        nest = arrays(tensors)
         return cls(lambda: iter([nest]), 1)
 
     @classmethod
@@ -122,7 +124,7 @@ class Dataset:
 
         def start():
             for value in generator(*(args or ())):
-                yield _arrays(value) if output_types is None else _typed(value, output_types)
+                yield arrays(value) if output_types is None else typed(value, output_types)
 
         return cls(start)
 
@@ -155,7 +157,7 @@ class Dataset:
 
     def as_numpy_iterator(self):
         """Return an iterator of elements as NumPy arrays."""
-        return (map_nest(_array, element) for element in self._elements())
+        return (map_nest(array, element) for element in self._elements())
 
     def __len__(self):
         if self._length is None:
@@ -343,10 +345,9 @@ class Dataset:
     def padded_batch(self, batch_size, padded_shapes=None, padding_values=0,
                      drop_remainder=False, name=None):  # fmt: skip
         """Return batches of arrays of different lengths, filled up to the longest of each batch."""
-        padded = Dataset(
-            self._elements, self._length, batch=lambda items: _padded(items, padding_values or 0)
-        )
-        return padded.batch(batch_size, drop_remainder)
+        fill = padding_values or 0
+        filled = Dataset(self._elements, self._length, batch=lambda items: padded(items, fill))
+        return filled.batch(batch_size, drop_remainder)
 
     def unbatch(self, name=None):
         """Return the rows of the elements."""
@@ -382,84 +383,9 @@ class Dataset:
         return f"<Dataset of {length} elements>"
 
 
-def _same(item):
-    return item
-
-
-def _arrays(value):
-    """Return arrays in the structure of tuples and dicts; a list is one array."""
-    if isinstance(value, dict):
-        return {key: _arrays(part) for key, part in value.items()}
-    if isinstance(value, tuple):
-        return tuple(map(_arrays, value))
-    return _array(value)
-
-
-def _array(value):
-    """Return a value as a NumPy array with the type that a tensor of it has."""
-    if isinstance(value, Tensor):
-        return value.numpy()
-    if hasattr(value, "to_numpy"):  # a table or a column of pandas
-        value = value.to_numpy()
-    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "fiub":
-        return value
-    with arrays.device("cpu"):
-        return as_array(value)
-
-
-def _typed(value, types):
-    """Return what a generator has yielded as arrays of given types, in their structure.
-
-    Raises:
-        TypeError: another structure.
-    """
-    if isinstance(types, dict) and isinstance(value, dict) and value.keys() >= types.keys():
-        return {key: _typed(value[key], t) for key, t in types.items()}
-    if isinstance(types, (list, tuple)) and isinstance(value, (list, tuple)):
-        if len(value) == len(types):
-            return tuple(map(_typed, value, types))
-    elif not isinstance(types, (dict, list, tuple)):
-        return np.asarray(value, types)
-    raise TypeError(
-        f"Dataset.from_generator: expected elements in the structure {types}, got one of "
-        f"{type(value).__name__}{f' of {len(value)}' if hasattr(value, '__len__') else ''}"
-    )
-
-
-def _stacked(elements):
-    """Return the elements of a batch as one nest of arrays.
-
-    Raises:
-        ValueError: arrays of different shapes.
-    """
-    columns = zip(*map(flatten, elements), strict=True)
-    made = []
-    for column in columns:
-        column = [_array(a) for a in column]
-        if len({a.shape for a in column}) > 1:
-            raise ValueError(
-                "Dataset.batch: expected elements of one shape, got "
-                f"{[a.shape for a in column][:8]}; padded_batch fills them up"
-            )
-        made.append(np.stack(column))
-    return pack(elements[0], made)
-
-
-def _padded(elements, value):
-    made = []
-    for column in zip(*map(flatten, elements), strict=True):
-        column = [_array(a) for a in column]
-        longest = np.max([a.shape for a in column], axis=0)
-        out = np.full((len(column), *longest), value, column[0].dtype)
-        for row, a in zip(out, column):
-            row[tuple(map(slice, a.shape))] = a
-        made.append(out)
-    return pack(elements[0], made)
-
-
 def _called(function, element):
     """Return what a user's function makes of an element, whose tensors lie on the CPU."""
-    with arrays.device("cpu"):
+    with device("cpu"):
         tensors = map_nest(lambda a: a if isinstance(a, Dataset) else convert_to_tensor(a), element)
         return function(*tensors) if isinstance(tensors, tuple) else function(tensors)
 
