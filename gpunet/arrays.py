@@ -237,7 +237,29 @@ def _activate(chosen):
 _NAME = re.compile(r"(?:/?device:|/)?(auto|cpu|gpu|cuda)(?::([0-9]+))?", re.IGNORECASE)
 
 
+_started = False  # whether this process has asked CUDA for its GPUs
+_forked = False  # whether such a process was forked to make this one
+
+
+def _after_fork():
+    """In a forked child: CUDA doesn't work there, so say so instead of crashing in it."""
+    global _default, _forked
+    if _started:
+        _default, _forked = None, True
+        _scoped.set(None)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def _parse(name):
+    if _forked and str(name) != "cpu":
+        raise DeviceError(
+            f"device {str(name)!r} can't be used: this process was forked from one that uses a "
+            "GPU, and CUDA doesn't survive that. Start processes with "
+            "multiprocessing.get_context('spawn'), or call gpunet.set_device('cpu') here"
+        )
     if isinstance(name, Device):
         return name
     found = _NAME.fullmatch(str(name).strip())
@@ -274,6 +296,8 @@ def _gpu_count():
             return f"CuPy is there, but no working NVIDIA driver ({_first_line(error)})", 0
         count = 0
     if count:
+        global _started
+        _started = True
         return None, count
     reason = "CuPy and a driver are there, but no CUDA device"
     if "CUDA_VISIBLE_DEVICES" in os.environ:

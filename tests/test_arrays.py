@@ -371,3 +371,33 @@ def test_host_arrays_join_the_devices(on_cpu):
         for y in (ops.add(x, np.ones(2, "float32")), ops.add(1.0, x), ops.exp([1.0, 2.0])):
             assert arrays.module_of(y.array) is known
         assert ops.add(x, convert_to_tensor([1, 1])).numpy().tolist() == [2, 3]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_of_a_process_with_a_gpu_says_so(fake_cupy):
+    printed = run(
+        """
+        import os, gpunet
+        x = gpunet.convert_to_tensor([1.0])
+
+        def child(use):
+            if os.fork() == 0:
+                try:
+                    print(use(), flush=True)
+                except Exception as error:
+                    print(type(error).__name__, str(error)[-170:], flush=True)
+                os._exit(0)
+            os.wait()
+
+        child(lambda: gpunet.convert_to_tensor([1.0]))
+        child(lambda: gpunet.device("gpu:0").__enter__())
+        child(lambda: (gpunet.set_device("cpu"), gpunet.convert_to_tensor([1.0]).numpy()[0])[1])
+        print(gpunet.convert_to_tensor([1.0]).array.device.id)
+        """,
+        fake_cupy,
+        "1",
+    ).splitlines()
+    assert len(printed) == 4
+    for line in printed[:2]:
+        assert "DeviceError" in line and "get_context('spawn')" in line
+    assert printed[2:] == ["1.0", "0"]
