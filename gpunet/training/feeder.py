@@ -5,9 +5,29 @@ import numbers
 
 import numpy as np
 
+from gpunet import arrays
 from gpunet.ops import random
 
-__all__ = ["Batch", "ArrayFeeder", "is_whole", "positive_int"]
+__all__ = ["Batch", "ArrayFeeder", "ahead", "copy_ahead_with", "is_whole", "positive_int"]
+
+_copiers = {}  # kind of device -> what makes batches come to it ahead of time
+
+
+def copy_ahead_with(kind, copier):
+    """Say how batches come to devices of a kind while the batch before is worked on.
+
+    Args:
+        kind: ``'cpu'`` or ``'gpu'``.
+        copier: function (iterator over Batches) -> iterator over the same, which takes from its
+            source in the order given and one batch ahead at most; None for none.
+    """
+    _copiers[kind] = copier
+
+
+def ahead(batches):
+    """Return an iterator over Batches that come to the current device ahead, if it has a way."""
+    copier = _copiers.get(arrays.current_device().kind)
+    return batches if copier is None else copier(batches)
 
 
 def is_whole(value):

@@ -9,7 +9,7 @@ import numpy as np
 from gpunet import arrays
 from gpunet.nest import pack
 from gpunet.training.callbacks import CallbackList, History
-from gpunet.training.feeder import is_whole, positive_int
+from gpunet.training.feeder import ahead, is_whole, positive_int
 from gpunet.training.generators import ForGenerators
 from gpunet.training.interrupts import Interrupts, isolated
 from gpunet.training.on_batch import values_of
@@ -148,10 +148,10 @@ class Trainer(ForGenerators):
                     hooks.call("on_epoch_begin", epoch, {})
                     progress.begin(epoch)
                     progress.step(done)
-                    batches = itertools.islice(
-                        enumerate(feeder.batches(shuffle, done), done), steps and steps - done
-                    )
-                    done = self._train_epoch(train, batches, hooks, progress, interrupts)
+                    left = None if steps is None else steps - done
+                    batches = ahead(itertools.islice(feeder.batches(shuffle, done), left))
+                    numbered = enumerate(batches, done)
+                    done = self._train_epoch(train, numbered, hooks, progress, interrupts)
                     if steps is None:  # known from now on
                         steps = progress.steps = params["steps"] = done
                     done = 0
@@ -189,7 +189,7 @@ class Trainer(ForGenerators):
         self.reset_metrics()
         hooks.call("on_test_begin", {})
         watched = hooks.wants_batches("test")
-        for number, batch in enumerate(itertools.islice(feeder.batches(), steps)):
+        for number, batch in enumerate(ahead(itertools.islice(feeder.batches(), steps))):
             if watched:
                 hooks.call("on_test_batch_begin", number, {"batch": number, "size": batch.size})
             step.run(batch)
@@ -287,7 +287,7 @@ class Trainer(ForGenerators):
         joined = Joined(rows)
         hooks.call("on_predict_begin", {})
         progress.begin()
-        for number, batch in enumerate(itertools.islice(feeder.batches(), steps)):
+        for number, batch in enumerate(ahead(itertools.islice(feeder.batches(), steps))):
             if watched:
                 begun = {"batch": number, "size": batch.size}
                 hooks.call("on_predict_batch_begin", number, begun)

@@ -10,6 +10,7 @@ import gpunet
 from gpunet import ops
 from gpunet.layers import Concatenate, Dense, Dropout, Input, Layer
 from gpunet.models import Model, Sequential
+from gpunet.training import feeder
 from gpunet.training.data import as_columns
 from gpunet.training.feeder import ArrayFeeder
 
@@ -155,6 +156,47 @@ def test_pandas(data):
 
     x, y = pandas.DataFrame(data[0]), pandas.Series(data[1][:, 0])
     np.testing.assert_array_equal(trained(x, y), trained(*data))
+
+
+def test_tables_of_several_types():
+    pandas = pytest.importorskip("pandas", reason="pandas isn't installed")
+    numbers = np.arange(30).reshape(10, 3)
+    table = pandas.DataFrame(numbers, columns=list("abc"))
+    table["a"], table["b"] = table["a"].astype("Int64"), table["b"] > 9
+    numbers[:, 1] = numbers[:, 1] > 9
+    model = Sequential([Dense(2, input_shape=(3,))])
+    np.testing.assert_array_equal(model.predict(table), model.predict(numbers))
+    model.compile("sgd", "mse")
+    table["b"] = "yes"
+    with pytest.raises(TypeError, match="fit: x: expected numbers, got an array of dtype object"):
+        model.fit(table, numbers[:, :2], verbose=0)
+    table["b"] = None
+    with pytest.raises(ValueError, match="fit: x: expected numbers, got NaN in 10 of 10 rows"):
+        model.fit(table, numbers[:, :2], verbose=0)
+
+
+def test_batches_may_be_copied_ahead(data):
+    taken, begun = [], []
+
+    def copier(batches):
+        following = None
+        for batch in batches:
+            taken.append(batch.size)
+            if following is not None:
+                begun.append(len(taken))
+                yield following
+            following = batch
+        begun.append(len(taken))
+        yield following
+
+    want = trained(*data)
+    feeder.copy_ahead_with("cpu", copier)
+    try:
+        got = trained(*data)
+    finally:
+        feeder.copy_ahead_with("cpu", None)
+    np.testing.assert_array_equal(got, want)
+    assert begun[:4] == [2, 3, 4, 4] and len(taken) == len(begun)
 
 
 def test_one_feature_may_be_one_dimensional(rng):
