@@ -33,9 +33,18 @@ def _recurrent(gates, **own):
     return builds
 
 
+def _along_rows(chip):
+    return [{"REAL": "float", "THREADS": 256, "ROW_THREADS": n} for n in (32, 256)] + [
+        {"REAL": "double", "THREADS": 256, "ROW_THREADS": 32}
+    ]
+
+
 # family -> function of a Chip that lists the definitions of each build
 BUILDS = {
+    "columns": _elementwise,
+    "dropout": _elementwise,
     "elementwise": _elementwise,
+    "rows": _along_rows,
     "lstm": _recurrent(4),
     "gru": lambda chip: _recurrent(3, RESET_AFTER=0)(chip) + _recurrent(3, RESET_AFTER=1)(chip),
     "simple_rnn": _recurrent(1),

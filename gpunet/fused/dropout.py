@@ -1,0 +1,29 @@
+"""Fused dropout: what is dropped is drawn anew on the way back, and never stored."""
+
+from gpunet.fused.launch import REALS, launch_elementwise
+from gpunet.fused.sources import source
+from gpunet.ops import random
+
+__all__ = []
+
+
+def _fits(xp, x, key, rate, noise_shape=None):
+    whole = noise_shape is None or tuple(noise_shape) in (x.shape, (None,) * x.ndim)
+    return xp.__name__ == "cupy" and x.dtype.name in REALS and whole and 0 < rate < 1
+
+
+def _dropped(xp, x, key, rate):
+    x, y = xp.ascontiguousarray(x), xp.empty(x.shape, x.dtype)
+    args = [x, key, y, x.dtype.type(1 / (1 - rate)), round(rate * 2**32), x.size]
+    launch_elementwise(source("dropout"), "dropout", -(-x.size // 8), args, x.dtype)
+    return y
+
+
+@random.random_dropout.fused(when=_fits)
+def dropout_fused(xp, x, key, rate, noise_shape=None):
+    return _dropped(xp, x, key, rate), (key, rate)
+
+
+@dropout_fused.backward
+def dropout_fused_backward(xp, saved, gy, needs):
+    return _dropped(xp, gy, *saved), None

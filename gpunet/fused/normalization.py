@@ -1,0 +1,83 @@
+"""Fused normalization: over all axes but the last (batch), or over the last alone (layer)."""
+
+import math
+
+from gpunet.fused.launch import REALS, launch, launch_elementwise
+from gpunet.fused.rows import launch_rows
+from gpunet.fused.sources import source
+from gpunet.ops import normalization
+from gpunet.ops.infer import axes_of, reduced
+
+__all__ = []
+
+_SPLITS = 64  # of the rows, at most; the same for every chip, so that sums are
+_SPLIT_ROWS = 64  # of a split, at least
+
+
+def _fits(xp, x, gamma=None, beta=None, mask=None, /, *, axes, epsilon=1e-3):
+    given = [p for p in (gamma, beta) if p is not None]
+    return (
+        xp.__name__ == "cupy"
+        and mask is None
+        and x.dtype.name in REALS
+        and x.size > 0
+        and x.ndim > 1
+        and all(p.dtype == x.dtype and p.shape == x.shape[-1:] for p in given)
+        and axes_of(axes, x.ndim) in (tuple(range(x.ndim - 1)), (x.ndim - 1,))
+    )
+
+
+def _sums(xp, name, matrix, inputs, numbers, parts, outputs):
+    """Run a kernel of ``columns.cu`` that sums over rows, and the one that joins its splits."""
+    (rows, columns), dtype = matrix, inputs[0].dtype
+    splits = max(1, min(_SPLITS, rows // _SPLIT_ROWS))
+    partial = xp.empty((splits, parts, columns), dtype)
+    args = [*inputs, partial, *numbers, rows, columns]
+    grid, defines = (-(-columns // 32), splits), {"REAL": REALS[dtype.name]}
+    launch(source("columns"), name, grid, (32, 8), args, defines)
+    joined = [partial, *outputs, splits]
+    launch_elementwise(source("columns"), f"{name}_merged", columns, joined, dtype)
+
+
+@normalization.normalize.fused(when=_fits)
+def normalize_fused(xp, x, gamma=None, beta=None, mask=None, /, *, axes, epsilon=1e-3):
+    x = xp.ascontiguousarray(x)
+    dtype, axes = x.dtype, axes_of(axes, x.ndim)
+    of_rows = axes == (x.ndim - 1,)
+    matrix = rows, columns = math.prod(x.shape[:-1]), x.shape[-1]
+    gamma, beta = (None if p is None else xp.ascontiguousarray(p) for p in (gamma, beta))
+    kept = reduced(x.shape, axis=axes, keepdims=True)
+    y = xp.empty(x.shape, dtype)
+    mean, variance = (xp.empty(kept, dtype) for _ in range(2))
+    small = dtype.type(epsilon)
+    if of_rows:
+        launch_rows("normalize_rows", *matrix, [x, gamma, beta, y, mean, variance, small], dtype)
+    else:
+        _sums(xp, "moments", matrix, [x], [], 3, [mean, variance])
+        args = [x, mean, variance, gamma, beta, y, small, columns]
+        launch_elementwise(source("columns"), "normalize_columns", x.size, args, dtype)
+    return (y, mean, variance), (x, gamma, beta, mean, variance, small, of_rows, matrix)
+
+
+@normalize_fused.backward
+def normalize_fused_backward(xp, saved, gy, needs):
+    x, gamma, beta, mean, variance, small, of_rows, matrix = saved
+    dtype, (rows, columns) = x.dtype, matrix
+    gy, gmean, gvariance = (None if g is None else xp.ascontiguousarray(g) for g in gy)
+    if gy is None:
+        gy = xp.zeros(x.shape, dtype)
+    weights = [p is not None and need for p, need in zip((gamma, beta), needs[1:])]
+    gx = xp.empty(x.shape, dtype) if needs[0] else None
+    sums = None
+    if any(weights) or not of_rows:
+        sums = xp.empty((2, columns), dtype)
+        inputs, numbers = [gy, x, mean, variance], [small, int(of_rows)]
+        _sums(xp, "gradient_sums", matrix, inputs, numbers, 2, [sums])
+    if gx is not None and of_rows:
+        args = [gy, x, gamma, mean, variance, gmean, gvariance, gx, small]
+        launch_rows("normalize_rows_backward", rows, columns, args, dtype)
+    elif gx is not None:
+        args = [gy, x, mean, variance, gamma, gmean, gvariance, sums, gx, small, rows, columns]
+        launch_elementwise(source("columns"), "normalize_columns_backward", x.size, args, dtype)
+    gweights = [sums[i] if wanted else None for wanted, i in zip(weights, (1, 0))]
+    return (gx, *gweights, None)[: len(needs)]
