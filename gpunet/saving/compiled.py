@@ -11,7 +11,7 @@ from gpunet.metrics.lookup import FunctionMetric
 from gpunet.saving.hdf5 import read_array
 from gpunet.saving.weights import check_total, find_arrays, write_arrays
 
-__all__ = ["training_config", "compile_from", "write_state", "read_state"]
+__all__ = ["training_config", "compile_from", "write_state", "read_state", "fill_state"]
 
 
 def training_config(model):
@@ -118,26 +118,34 @@ def write_state(file, model):
 
 
 def read_state(group, model, max_bytes=None):
-    """Give a compiled model's optimizer the state that a file holds.
-
-    A state that doesn't fit, such as that of a model whose layers were frozen later, is left
-    alone with a warning, as Keras does.
+    """Give a compiled model's optimizer the state that a file holds; see `fill_state`.
 
     Args:
         group: h5py group ``optimizer_weights``.
         model: Model, just compiled.
         max_bytes: int, cap of the declared sizes.
     """
+    fill_state(*find_arrays(group), model, max_bytes)
+
+
+def fill_state(names, datasets, model, max_bytes=None):
+    """Give a compiled model's optimizer the state that datasets hold.
+
+    A state that doesn't fit, such as that of a model whose layers were frozen later, is left
+    alone with a warning, as Keras does.
+
+    Args:
+        names, datasets: lists, in the order of the file.
+        model: Model, just compiled.
+        max_bytes: int, cap of the declared sizes.
+    """
     optimizer, weights = model.optimizer, model.trainable_weights
-    names, datasets = find_arrays(group)
-    rate = None
-    for place, name in reversed(list(enumerate(names))):
-        if name.endswith("/learning_rate"):  # Keras 3 keeps it among the weights
-            rate = datasets.pop(place)
-        elif (
-            rate is None and name == "variable"
-        ):  # its Nadam's product, which follows from the step
-            del datasets[place]
+    rate = next((d for n, d in zip(names, datasets) if n.endswith("/learning_rate")), None)
+    if rate is not None:
+        # Keras 3 keeps it among the weights, and Nadam's product, which follows from the step.
+        left = ("learning_rate", "variable")
+        pairs = zip(names, datasets)
+        datasets = [d for n, d in pairs if n.rpartition("/")[2] not in left]
     shapes = {(), (1,), *(tuple(w.shape) for w in weights)}
     try:
         for dataset in datasets:
@@ -156,5 +164,5 @@ def read_state(group, model, max_bytes=None):
         warnings.warn(
             f"load_model: the optimizer's state in the file doesn't fit model {model.name!r}, "
             f"so the optimizer starts anew: {error}",
-            stacklevel=3,
+            stacklevel=4,
         )

@@ -5,8 +5,10 @@ import os
 import warnings
 
 from gpunet.errors import FileFormatError, GpunetError
-from gpunet.saving.dialects import modern
+from gpunet.saving.archive import Archive, as_training_config, is_archive
+from gpunet.saving.dialects import MAX_DEPTH, modern
 from gpunet.saving.hdf5 import (
+    dataset,
     has_attribute,
     has_member,
     member,
@@ -38,6 +40,8 @@ def describe(filepath, max_bytes=None):
     Raises:
         FileFormatError: no HDF5 file, or one without a model or weights.
     """
+    if is_archive(filepath):
+        return _describe_archive(filepath, max_bytes)
     with open_for_reading(filepath) as file:
         whole = read_text(file, "model_config") is not None
         if not (whole or has_attribute(file, "layer_names") or has_member(file, "model_weights")):
@@ -58,6 +62,49 @@ def describe(filepath, max_bytes=None):
         return found
 
 
+def _describe_archive(filepath, max_bytes):
+    refused = []
+    archive = Archive(filepath, max_bytes)
+    with open_for_reading(archive.weights) as file:
+        version = _tried(refused, archive.version, default="")
+        found = {
+            "file": os.fspath(filepath),
+            "kind": "model",
+            "size": os.path.getsize(filepath),
+            "keras_version": version,
+            "backend": None,
+            "gpunet_version": None,
+        }
+        config = _tried(refused, archive.config)
+        compiled = config.get("compile_config") if isinstance(config, dict) else None
+        config = _tried(refused, _modern, config, version)
+        found.update(_described_config(config, refused))
+        arrays = {}
+        for name in ("layers", "_layer_checkpoint_dependencies"):
+            if has_member(file, name):
+                group = _tried(refused, member, file, name)
+                arrays.update(_tried(refused, _deep_arrays, group, default={}))
+        found.update(_sizes(arrays, refused, max_bytes))
+        training = as_training_config(compiled) or {"optimizer_config": None, "loss": None}
+        found.update(optimizer=training["optimizer_config"], loss=training["loss"])
+        found["refused"] = refused
+        return found
+
+
+def _deep_arrays(group, depth=0):
+    """Return the weights below a group of an archive: name -> list of (name, dataset)."""
+    if depth > MAX_DEPTH:
+        raise FileFormatError(f"group {group.name!r} lies too deep")
+    found = {}
+    for name in group:
+        item = member(group, name)
+        if not hasattr(item, "keys"):
+            found.setdefault(group.name, []).append((name, dataset(group, name)))
+            continue
+        found.update(_deep_arrays(item, depth + 1))
+    return found
+
+
 def _tried(refused, function, *args, default=None):
     try:
         return function(*args)
@@ -75,23 +122,28 @@ def read_config(file):
     text = read_text(file, "model_config")
     if text is None:
         raise FileFormatError("there is no attribute 'model_config': it holds weights alone")
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(f"attribute 'model_config' isn't JSON ({error})") from None
+    return _modern(config, read_text(file, "keras_version") or "")
+
+
+def _modern(config, version):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            config = json.loads(text)
-            config = modern(config, version=read_text(file, "keras_version") or "")
-        except FileFormatError:
-            raise
-        except (ValueError, RecursionError) as error:
-            raise FileFormatError(f"attribute 'model_config' isn't JSON ({error})") from None
+        config = modern(config, version=version)
     if not isinstance(config, dict):
-        raise FileFormatError("attribute 'model_config' holds no model")
+        raise FileFormatError("the config holds no model")
     return config
 
 
 def _structure(file, refused):
-    config = _tried(refused, read_config, file)
-    if config is None:
+    return _described_config(_tried(refused, read_config, file), refused)
+
+
+def _described_config(config, refused):
+    if not isinstance(config, dict):
         return {"model": None, "layers": []}
     inner = config.get("config")
     entries = inner if isinstance(inner, list) else _config_of(config).get("layers", [])
@@ -135,7 +187,10 @@ def _bytecode(value):
 
 
 def _weights(file, refused, max_bytes):
-    found = _tried(refused, arrays_of, file, default={})
+    return _sizes(_tried(refused, arrays_of, file, default={}), refused, max_bytes)
+
+
+def _sizes(found, refused, max_bytes):
     datasets = [d for arrays in found.values() for _, d in arrays]
     for d in datasets:
         if d.external or d.is_virtual:

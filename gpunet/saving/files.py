@@ -8,7 +8,21 @@ import numpy as np
 
 from gpunet import registry
 from gpunet.errors import FileFormatError, GpunetError, UnknownNameError
-from gpunet.saving.compiled import compile_from, read_state, training_config, write_state
+from gpunet.saving.archive import (
+    MAX_JSON,
+    Archive,
+    as_training_config,
+    is_archive,
+    optimizer_arrays,
+    weight_pairs,
+)
+from gpunet.saving.compiled import (
+    compile_from,
+    fill_state,
+    read_state,
+    training_config,
+    write_state,
+)
 from gpunet.saving.config import layer_config, layer_from_config
 from gpunet.saving.dialects import for_all, modern
 from gpunet.saving.hdf5 import (
@@ -21,16 +35,19 @@ from gpunet.saving.hdf5 import (
     replace_file,
 )
 from gpunet.saving.unknown import with_all_unknown
-from gpunet.saving.weights import has_weights, read_weights, write_weights
+from gpunet.saving.weights import (
+    fill_weights,
+    half_of_memory,
+    has_weights,
+    read_weights,
+    write_weights,
+)
 
 __all__ = ["Saving", "save_model", "load_model", "KERAS_VERSION"]
 
 # The version of Keras whose files these are.
 KERAS_VERSION = "2.4.0"
 FORMAT = 1
-
-# More text than any config has; vocabularies may be long.
-_MAX_JSON = 1 << 28
 
 # Arguments of tf.keras that change nothing here.
 _IGNORED = ("options", "signatures", "save_traces")
@@ -66,7 +83,7 @@ class Saving:
     def load_weights(
         self, filepath, by_name=False, skip_mismatch=False, reshape=False, max_bytes=None, **kwargs
     ):
-        """Fill the weights from an HDF5 file, of weights or of a whole model.
+        """Fill the weights from an HDF5 file or a .keras archive, of weights or of a whole model.
 
         Args:
             filepath: str or path-like, an h5py group, or a binary file object.
@@ -87,10 +104,26 @@ class Saving:
                 f"load_weights: model {self.name!r} isn't built, it has no weights yet. "
                 "Call it on data or build(input_shape) first."
             )
-        with open_for_reading(filepath) as file, _named_errors(name_of(filepath)):
+        name, archive = name_of(filepath), None
+        with contextlib.ExitStack() as stack:
+            if is_archive(filepath):
+                with _named_errors(name):
+                    archive = Archive(filepath, _most(max_bytes))
+            file = stack.enter_context(open_for_reading(archive.weights if archive else filepath))
+            stack.enter_context(_named_errors(name))
             whole = not has_attribute(file, "layer_names") and has_member(file, "model_weights")
-            group = member(file, "model_weights") if whole else file
-            read_weights(group, self, by_name, skip_mismatch, reshape, max_bytes)
+            if archive is None and (whole or not has_member(file, "layers")):
+                group = member(file, "model_weights") if whole else file
+                read_weights(group, self, by_name, skip_mismatch, reshape, max_bytes)
+                return
+            if by_name:
+                raise ValueError(
+                    "load_weights: by_name=True needs a file of Keras 2; this is one of Keras 3"
+                )
+            with _understood("config.json"):
+                config = archive.config() if archive else layer_config(self)
+                triples = weight_pairs(self, config, file)
+            fill_weights(triples, file, max_bytes)
 
     def to_json(self, **kwargs):
         """Return the architecture as JSON; keyword arguments go to ``json.dumps``."""
@@ -129,7 +162,7 @@ def save_model(model, filepath, overwrite=True, include_optimizer=True, save_for
 def load_model(
     filepath, custom_objects=None, compile=True, options=None, safe_mode=True, max_bytes=None
 ):
-    """Read a model from an HDF5 file that `Model.save`, or Keras, wrote.
+    """Read a model from an HDF5 file that `Model.save`, or Keras, wrote, or a .keras archive.
 
     Args:
         filepath: str or path-like, an h5py.File, or a binary file object.
@@ -151,43 +184,114 @@ def load_model(
     from gpunet.layers.lambdas import safe_mode_scope
 
     name = name_of(filepath)
-    with (
-        open_for_reading(filepath) as file,
-        registry.custom_object_scope(custom_objects),
-        _named_errors(name),
-    ):
-        config = _read_json(file, "model_config")
-        with _understood("model_config"):
-            config = modern(config, custom_objects, read_text(file, "keras_version") or "")
-        training = _read_json(file, "training_config", needed=False) if compile else None
+    with contextlib.ExitStack() as stack:
+        if not is_archive(filepath):
+            file = stack.enter_context(open_for_reading(filepath))
+        stack.enter_context(registry.custom_object_scope(custom_objects))
+        stack.enter_context(_named_errors(name))
+        if is_archive(filepath):
+            archive = Archive(filepath, _most(max_bytes))
+            file = stack.enter_context(open_for_reading(archive.weights))
+            source = _InArchive(archive, file, max_bytes)
+        else:
+            source = _InFile(file, max_bytes)
+        with _understood(source.place):
+            config = modern(source.config(), custom_objects, source.version())
+            training = source.training() if compile else None
         with (
             safe_mode_scope(safe_mode),
-            _understood("model_config"),
+            _understood(source.place),
             with_all_unknown(config, training, custom_objects=custom_objects),
         ):
             model = layer_from_config(config, custom_objects)
             if not isinstance(model, Saving):
                 raise FileFormatError(f"it holds a {type(model).__name__}, which is no model")
-        weights = member(file, "model_weights")
+        source.fill(model, config)
+        if training is not None:
+            _compile(model, training, custom_objects)
+            source.fill_state(model)
+    return model
+
+
+def _most(max_bytes):
+    """Return how many bytes weights may take; some more for what is around them."""
+    limit = half_of_memory() if max_bytes is None else max_bytes
+    return None if limit is None else limit + (1 << 24)
+
+
+def _compile(model, training, custom_objects):
+    try:
+        with (
+            _understood("training_config"),
+            with_all_unknown(training, custom_objects=custom_objects),
+        ):
+            compile_from(model, training)
+    except UnknownNameError as error:
+        raise UnknownNameError(
+            f"it was compiled with something unknown: {error} Or load it with compile=False."
+        ) from None
+
+
+class _InFile:
+    """Where the parts of a model are in an HDF5 file."""
+
+    place = "model_config"
+
+    def __init__(self, file, max_bytes):
+        self._file, self._max_bytes = file, max_bytes
+
+    def config(self):
+        return _read_json(self._file, "model_config")
+
+    def version(self):
+        return read_text(self._file, "keras_version") or ""
+
+    def training(self):
+        return _read_json(self._file, "training_config", needed=False)
+
+    def fill(self, model, config):
+        weights = member(self._file, "model_weights")
         if not model.built and has_weights(weights):
             raise FileFormatError("its model_config says nothing of the input's shape")
         if model.built:
-            read_weights(weights, model, max_bytes=max_bytes)
-        if training is not None:
-            try:
-                with (
-                    _understood("training_config"),
-                    with_all_unknown(training, custom_objects=custom_objects),
-                ):
-                    compile_from(model, training)
-            except UnknownNameError as error:
-                raise UnknownNameError(
-                    f"it was compiled with something unknown: {error} "
-                    "Or load it with compile=False."
-                ) from None
-            if has_member(file, "optimizer_weights"):
-                read_state(member(file, "optimizer_weights"), model, max_bytes)
-    return model
+            read_weights(weights, model, max_bytes=self._max_bytes)
+
+    def fill_state(self, model):
+        if has_member(self._file, "optimizer_weights"):
+            read_state(member(self._file, "optimizer_weights"), model, self._max_bytes)
+
+
+class _InArchive(_InFile):
+    """Where the parts of a model are in a .keras archive."""
+
+    place = "config.json"
+
+    def __init__(self, archive, file, max_bytes):
+        super().__init__(file, max_bytes)
+        self._archive = archive
+
+    def config(self):
+        return self._archive.config()
+
+    def version(self):
+        return self._archive.version()
+
+    def training(self):
+        config = self._archive.config()
+        return as_training_config(config.get("compile_config"))
+
+    def fill(self, model, config):
+        if not model.built and has_member(self._file, "layers"):
+            raise FileFormatError("its config says nothing of the input's shape")
+        if model.built:
+            with _understood(self.place):
+                triples = weight_pairs(model, config, self._file)
+            fill_weights(triples, self._file, self._max_bytes)
+
+    def fill_state(self, model):
+        found = optimizer_arrays(self._file, self.version().startswith("3"))
+        if found is not None:
+            fill_state(*found, model, self._max_bytes)
 
 
 # -- checks -----------------------------------------------------------------------------------
@@ -243,8 +347,8 @@ def _read_json(file, name, needed=True):
             f"there is no attribute {name!r}: it isn't a whole model. A file of weights "
             "alone goes into a model of the same layers by model.load_weights(path)."
         )
-    if len(text) > _MAX_JSON:
-        raise FileFormatError(f"attribute {name!r} has more than {_MAX_JSON:,} characters")
+    if len(text) > MAX_JSON:
+        raise FileFormatError(f"attribute {name!r} has more than {MAX_JSON:,} characters")
     try:
         return json.loads(text)
     except ValueError as error:

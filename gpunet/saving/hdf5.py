@@ -221,7 +221,7 @@ def _instead(source):
             if not start:
                 return " (it is empty)"
     if start.startswith(b"PK"):
-        return " (a .keras archive? In Keras, save the model by model.save('model.h5'))"
+        return " (a .keras archive? `gpunet convert` writes it as .h5)"
     if start.startswith(b"version https://git-lfs"):
         return " (a Git LFS pointer; `git lfs pull` fetches the file itself)"
     return ""

@@ -24,9 +24,11 @@ from gpunet.variables import allocate
 __all__ = [
     "write_weights",
     "read_weights",
+    "fill_weights",
     "write_arrays",
     "find_arrays",
     "check_total",
+    "half_of_memory",
     "has_weights",
 ]
 
@@ -131,14 +133,15 @@ def check_total(datasets, max_bytes):
         max_bytes: int; half of the machine's memory if None.
     """
     total = sum(math.prod(d.shape) * max(d.dtype.itemsize, 4) for d in datasets)
-    limit = _half_of_memory() if max_bytes is None else max_bytes
+    limit = half_of_memory() if max_bytes is None else max_bytes
     if limit is not None and total > limit:
         raise FileFormatError(
             f"the file declares arrays of {total:,} bytes, more than max_bytes={limit:,}"
         )
 
 
-def _half_of_memory():
+def half_of_memory():
+    """Return half of the machine's memory in bytes, None where that can't be known."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     except (AttributeError, ValueError, OSError):  # not known on this system
@@ -168,6 +171,29 @@ def read_weights(group, model, by_name=False, skip_mismatch=False, reshape=False
             if not (by_name and skip_mismatch):
                 raise
             warnings.warn(f"load_weights: skipped, {error}", stacklevel=4)
+    _fill(fillings, reshape, max_bytes)
+
+
+def fill_weights(triples, file, max_bytes=None):
+    """Fill weights; either all of them or, on an error, none.
+
+    Args:
+        triples: list of (str for error texts, list of weights, list of datasets).
+        file: h5py.File of the datasets.
+        max_bytes: as for `read_weights`.
+
+    Raises:
+        ShapeError: another number of arrays, or other shapes.
+    """
+    fillings = []
+    for who, weights, datasets in triples:
+        part = _Part(None, who, weights, None)
+        _check_shapes(part, datasets, file, False)
+        fillings.append(_Filling(part, file, datasets, None))
+    _fill(fillings, False, max_bytes)
+
+
+def _fill(fillings, reshape, max_bytes):
     check_total([d for filling in fillings for d in filling.datasets], max_bytes)
     # Everything is read and checked before anything is written.
     pairs = []

@@ -7,6 +7,7 @@ import base64
 import json
 import marshal
 import tarfile
+import zipfile
 
 import h5py
 import numpy as np
@@ -60,10 +61,16 @@ def bytecode(marker):
 
 
 def refused(path, words):
-    """Check that a file is refused however it is opened, before anything of it has run."""
-    with pytest.raises((ValueError, TypeError, OSError), match=words):
-        load_model(path)
-    describe(path)  # neither runs anything nor fails
+    """Check that a file, and an archive of the same, is refused before anything of it has run."""
+    archive = path.with_suffix(".keras")
+    with h5py.File(path) as file, zipfile.ZipFile(archive, "w") as members:
+        members.writestr("metadata.json", json.dumps({"keras_version": "3.8.0"}))
+        members.writestr("config.json", file.attrs["model_config"])
+        members.write(path, "model.weights.h5")
+    for source in (path, archive):
+        with pytest.raises((ValueError, TypeError, OSError), match=words):
+            load_model(source)
+        describe(source)  # neither runs anything nor fails
 
 
 @pytest.mark.parametrize(
@@ -195,7 +202,8 @@ def test_cve_2026_0897_shapes_that_fill_the_memory(tmp_path):
         for name, shape in (("kernel:0", (1 << 20, 1 << 24)), ("bias:0", (1 << 24,))):
             del file[f"model_weights/d/d/{name}"]
             file.create_dataset(f"model_weights/d/d/{name}", shape, "f4", chunks=True)
-    refused(path, "max_bytes")
+    with pytest.raises(ValueError, match="max_bytes"):
+        load_model(path)
     assert "max_bytes" in describe(path)["refused"][0]
     with pytest.raises(ValueError, match="shape"):
         Sequential([layers.Dense(2, input_shape=(2,), name="d")]).load_weights(path)
