@@ -6,12 +6,15 @@ import warnings
 import numpy as np
 
 from gpunet import arrays, losses, metrics, ops
+from gpunet.autodiff import no_tape
 from gpunet.errors import ShapeError
 from gpunet.losses import functions
 from gpunet.losses.base import weight_from_mask
 from gpunet.metrics import Metric
-from gpunet.recording import edited
+from gpunet.recording import current, edited, effect
+from gpunet.stand_ins import StandIns
 from gpunet.tensor import Shape, Tensor, convert_to_tensor
+from gpunet.training.origin import foreign
 from gpunet.training.reports import Reporting, is_built_in
 
 __all__ = ["Objective"]
@@ -39,6 +42,23 @@ class Measure:
         self.output, self.metric, self.label = output, metric, label
         self.weighted, self.given = weighted, given
         self.chosen_for = None
+
+    def update(self, target, p, weight):
+        """Bring the metric up to date with a batch's Tensors; the weight may be None."""
+        if weight is None:
+            self.metric.update_state(target, p)
+        else:
+            self.metric.update_state(target, p, sample_weight=weight)
+
+    def update_anew(self, *values):
+        """Do so with arrays, or Nones: targets, predictions, weights, masks and logits."""
+        target, p, weight, mask, logits = [None if a is None else Tensor(a) for a in values]
+        if mask is not None:
+            p._keras_mask = mask
+        if logits is not None:
+            p._keras_logits = logits
+        with no_tape():
+            self.update(target, p, weight)
 
 
 class Objective(Reporting):
@@ -121,9 +141,14 @@ class Objective(Reporting):
         """List of all names in logs, in their order."""
         return self.loss_labels + [m.label for m in self.measures] + list(self.means)
 
-    def parts(self):
-        """Return a list of all that is the user's choice: losses and metrics."""
-        return [*self.losses, *self.metrics]
+    def replayed(self):
+        """Return a list of the losses, and of the metrics that have to be gpunet's own too.
+
+        Metrics of the user's run at every step, also where the rest is replayed; but not those
+        that use tensors of the graph.
+        """
+        uses_graph = isinstance(self.symbols, StandIns)
+        return [*self.losses, *self.metrics] if uses_graph else self.losses
 
     # -- one step ---------------------------------------------------------------------------
 
@@ -173,10 +198,11 @@ class Objective(Reporting):
             mask = getattr(p, "_keras_mask", None)
             if mask is not None:
                 w = weight_from_mask(p, w, mask, rescale=False)
-            if w is None:
-                m.metric.update_state(target, p)
+            if current() is None or foreign([m.metric]) is None:
+                m.update(target, p, w)
             else:
-                m.metric.update_state(target, p, sample_weight=w)
+                known = (target, p, w, mask, getattr(p, "_keras_logits", None))
+                effect(m.update_anew, *[None if t is None else t.array for t in known])
 
     def track(self, total, parts, size):
         """Add one batch's losses to the epoch's sums, which stay on the device.

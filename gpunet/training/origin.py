@@ -42,16 +42,19 @@ def _foreign(value, depth):
     if not _is_own(kind.__module__):
         return f"{kind.__module__}.{kind.__qualname__}"
     if depth and kind.__module__.partition(".")[0] == "gpunet" and hasattr(value, "__dict__"):
-        own = {k: v for k, v in vars(value).items() if k not in _SKIPPED}
-        return _foreign(own, depth - 1)
+        return _foreign([v for k, v in _used(value) if k not in _SKIPPED], depth - 1)
     return None
 
 
-# What a layer knows of the graph around it, and a model of its training.
-_SKIPPED = frozenset(
-    ("_inbound_nodes", "_outbound_nodes", "_graph", "_plan", "_compiled", "_objective", "_flags",
-     "_constructor", "optimizer", "loss", "history")
-)  # fmt: skip
+# What a layer knows of the graph around it and of its own making.
+_SKIPPED = frozenset(("_inbound_nodes", "_outbound_nodes", "_constructor"))
+
+
+def _used(value):
+    """Return the attributes of an object that a step may use, as (name, value)."""
+    if hasattr(value, "train_on_batch"):  # of a model all but this is about how it is trained
+        return [("_losses", value._losses)]
+    return vars(value).items()
 
 
 def _is_own(module):

@@ -86,7 +86,7 @@ class _Steps:
             return foreign([model, *self.plan.layers])
 
         def refusal_of_steps():
-            return refusal() or foreign(self.objective.parts())
+            return refusal() or foreign(self.objective.replayed())
 
         self.train = Recorded(self._train, f"training {name}", refusal_of_steps)
         self.test = Recorded(self._test, f"testing {name}", refusal_of_steps)

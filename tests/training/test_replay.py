@@ -9,7 +9,7 @@ import pytest
 
 import gpunet
 from gpunet import backend as K
-from gpunet import layers, losses, metrics, optimizers, regularizers
+from gpunet import layers, losses, metrics, optimizers, recording, regularizers
 from gpunet.models import Model, Sequential
 from gpunet.nest import flatten
 
@@ -274,7 +274,7 @@ def test_code_of_the_user_runs_at_every_step(where, caplog):
             before = Counting.calls
             model.train_on_batch(x, y)
             assert Counting.calls == before + 1
-    assert "isn't recorded" in caplog.text
+    assert ("isn't recorded" in caplog.text) == (where != "metric")  # that isn't in the way
 
 
 def test_run_eagerly_records_nothing():
@@ -283,3 +283,65 @@ def test_run_eagerly_records_nothing():
     for _ in range(4):
         model.train_on_batch(x, y)
     assert not hasattr(model._plan.steps.train, "reason")
+
+
+class Spread(metrics.Metric):
+    """A metric of the user's that looks at values, masks and weights."""
+
+    def __init__(self):
+        super().__init__(name="spread")
+        self.seen = []
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        weight = 1.0 if sample_weight is None else float(K.sum(sample_weight))
+        logits = getattr(y_pred, "_keras_logits", None)
+        self.seen.append(float(K.max(y_pred)) * weight + (logits is not None))
+
+    def result(self):
+        return sum(self.seen)
+
+    def reset_states(self):
+        self.seen = []
+
+
+def test_metrics_of_the_user_run_at_every_step():
+    def make():
+        x = layers.Input((5, 3))
+        h = layers.Dense(2, "softmax")(layers.Masking()(x))
+        model = Model(x, h)
+        rate = lambda y_true, y_pred: K.mean(y_pred, axis=-1)  # noqa: E731
+        model.compile("sgd", "categorical_crossentropy", [Spread(), "acc"], weighted_metrics=[rate])
+        return model
+
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(20, 5, 3)) * (generator.random((20, 5, 1)) > 0.3)
+    y = generator.random((20, 5, 2))
+    model = check(make, x, y, batch_size=8, sample_weight=generator.random(20))
+    assert len(model.metrics[0].seen) == 3
+
+
+def test_added_losses_and_metrics():
+    def make():
+        x = layers.Input((4,))
+        h = layers.Dense(3, "tanh")(x)
+        model = Model(x, layers.Dense(2)(h))
+        model.add_loss(K.mean(K.square(h)))
+        model.add_metric(K.sum(h), name="total", aggregation="mean")
+        model.compile("adam", "mse")
+        return model
+
+    x, y = data(4)
+    model = check(make, x, y, batch_size=8)
+    assert len(set(model.history.history["total"])) == 3
+
+
+def test_training_itself_changes_nothing_that_recordings_rely_on():
+    model = small()
+    x, y = data(3)
+    stop = gpunet.callbacks.EarlyStopping("loss", patience=5)
+    model.fit(x, y, epochs=2, verbose=0, validation_split=0.5, callbacks=[stop])
+    before = recording.edits
+    model.fit(x, y, epochs=2, verbose=0, validation_split=0.5, callbacks=[stop])
+    model.evaluate(x, y, verbose=0)
+    model.predict(x)
+    assert recording.edits == before
