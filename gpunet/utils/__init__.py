@@ -30,6 +30,13 @@ _LAZY = {
     "Progbar": "gpunet.training.progress",
     "Sequence": "gpunet.data.sequence",
     "SequenceEnqueuer": "gpunet.data.enqueuers",
+    "array_to_img": "gpunet.preprocessing.image",
+    "image_dataset_from_directory": "gpunet.data.folders",
+    "img_to_array": "gpunet.preprocessing.image",
+    "load_img": "gpunet.preprocessing.image",
+    "save_img": "gpunet.preprocessing.image",
+    "text_dataset_from_directory": "gpunet.data.folders",
+    "timeseries_dataset_from_array": "gpunet.data.windows",
     "pack_x_y_sample_weight": "gpunet.training.feeding",
     "unpack_x_y_sample_weight": "gpunet.training.feeding",
 }
