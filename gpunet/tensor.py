@@ -163,11 +163,25 @@ class Tensor(Operators):
             raise ValueError(f"{self.dtype} can't become {np.dtype(dtype)} without a copy")
         return values.astype(dtype)
 
+    def __dlpack__(self, **options):
+        """Share the memory with another library, by the protocol DLPack; don't write to it."""
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+    @property
+    def __cuda_array_interface__(self):
+        return self.array.__cuda_array_interface__  # an AttributeError for arrays of the host
+
     def __float__(self):
         return float(self.item())
 
     def __int__(self):
         return int(self.item())
+
+    def __round__(self, digits=None):
+        return round(self.item(), digits)
 
     def __index__(self):
         if self.array.dtype.kind not in "iu" or self.array.ndim:

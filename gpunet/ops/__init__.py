@@ -1,6 +1,7 @@
 """All ops, by family; each file's docstring says what it holds."""
 # ruff: noqa: F403
 
+from gpunet.ops import array_functions as _array_functions  # noqa: F401
 from gpunet.ops import (
     convolution,
     ctc,

@@ -108,8 +108,14 @@ Operators.transpose = _transpose
 Operators.T = property(shape.transpose)
 Operators.astype = _astype
 Operators.flatten = shape.flatten
-for _op in (reduce.sum, reduce.mean, reduce.max, reduce.min):
+for _op in (reduce.sum, reduce.mean, reduce.max, reduce.min, reduce.prod, reduce.any, reduce.all,
+            reduce.std, reduce.var):  # fmt: skip
     setattr(Operators, _op.name, _reduction(_op))
+Operators.argmax = lambda self, axis=-1: reduce.argmax(self, axis=axis)
+Operators.argmin = lambda self, axis=-1: reduce.argmin(self, axis=axis)
+Operators.squeeze = lambda self, axis=None: shape.squeeze(self, axis=axis)
+Operators.ravel = shape.flatten
+Operators.clip = lambda self, min=None, max=None: logic.clip(self, min_value=min, max_value=max)
 
 # -- what backward functions may use where they are recorded themselves -----------------------
 
