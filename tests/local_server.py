@@ -17,12 +17,15 @@ class Site:
         codes: list of ints: the next answers are these errors.
         tags: bool, whether files have an ETag.
         ranges: bool, whether parts of files are given.
+        garbage: bool, whether answers are no HTTP.
+        shift: int, how far the parts given lie from those asked for.
         gate: threading.Event that answers wait for, set at first.
     """
 
     def __init__(self):
         self.files, self.requests, self.cut, self.codes = {}, [], [], []
         self.tags = self.ranges = True
+        self.garbage, self.shift = False, 0
         self.gate = threading.Event()
         self.gate.set()
         self.url = None
@@ -36,12 +39,18 @@ def _handler(site):
             asked = self.headers.get("Range")
             site.requests.append((self.path, asked))
             site.gate.wait(20)
+            if site.garbage:
+                self.wfile.write(b"this is no HTTP\r\n\r\n")
+                self.close_connection = True
+                return
             content = site.files.get(self.path.partition("?")[0])
             if site.codes or content is None:
                 self.send_error(site.codes.pop(0) if site.codes else 404)
                 return
             tag = f'"{hash(content):x}"'
             start = self._start(asked, tag)
+            if start:
+                start += site.shift
             if start > len(content) or (start == len(content) and start):
                 self.send_error(416)
                 return

@@ -6,10 +6,10 @@ import json
 import numpy as np
 
 from gpunet import config
-from gpunet.arrays import is_array
+from gpunet.arrays import is_array, module_of, to_host
 from gpunet.downloads import get_file
 from gpunet.graph import SymbolicTensor
-from gpunet.tensor import Tensor
+from gpunet.tensor import Tensor, convert_to_tensor
 
 __all__ = ["preprocess_input", "decode_predictions", "preprocessing"]
 
@@ -52,22 +52,25 @@ def preprocess_input(x, data_format=None, mode="caffe"):
             "preprocess_input: expected data_format 'channels_last' or 'channels_first', "
             f"got {data_format!r}"
         )
-    if not isinstance(x, (Tensor, SymbolicTensor)):
-        x = x if is_array(x) else np.asarray(x)
-        x = x if x.dtype.kind == "f" else x.astype(config.floatx())
+    if not isinstance(x, (Tensor, SymbolicTensor)) and not is_array(x):
+        x = np.asarray(x)
+    if x.dtype.kind != "f":
+        x = x.astype(config.floatx())
     first = data_format == "channels_first"
     backwards, scale, mean, deviation = _MODES[mode]
     if backwards:
         x = x[..., ::-1, :, :] if first else x[..., ::-1]
     if scale != 1:
         x = x / scale
-    x = x - _by_colour(mean, x.dtype, first)
-    return x if deviation is None else x / _by_colour(deviation, x.dtype, first)
+    x = x - _by_colour(mean, x, first)
+    return x if deviation is None else x / _by_colour(deviation, x, first)
 
 
-def _by_colour(values, dtype, first):
-    values = np.array(values, dtype)
-    return values[:, None, None] if first else values
+def _by_colour(values, x, first):
+    """Return numbers, one for each colour, as what goes with a tensor or an array."""
+    values = np.array(values, str(x.dtype))
+    values = values[:, None, None] if first else values
+    return module_of(x).asarray(values) if is_array(x) else convert_to_tensor(values)
 
 
 def preprocessing(mode, module):
@@ -113,7 +116,8 @@ def decode_predictions(preds, top=5):
         ValueError: an array of another shape.
         DownloadError: the file of names can't be fetched; the text says where to put it.
     """
-    preds = np.asarray(preds.numpy() if isinstance(preds, Tensor) else preds)
+    preds = getattr(preds, "array", preds)
+    preds = to_host(preds) if is_array(preds) else np.asarray(preds)
     if preds.ndim != 2 or preds.shape[1] != 1000:
         raise ValueError(
             f"decode_predictions: expected predictions of shape (images, 1000), got {preds.shape}"

@@ -1,6 +1,7 @@
 """The cache of files from the network: ``~/.keras``, as Keras users have it."""
 
 import hashlib
+import http.client
 import os
 import re
 import sys
@@ -139,7 +140,7 @@ def _download(origin, target, checksum):
         if resumed and not checksum.fits(part):
             os.remove(part)  # the rest may be of another version of the file
             fetch(origin, part)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise DownloadError(
             f"can't fetch {origin}: {_reason(error)}. If you have the file, put it there: "
             f"{target}{checksum}"

@@ -3,6 +3,8 @@
 import hashlib
 import json
 
+import fake_device
+import h5py
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from gpunet import applications, config, models
 from gpunet.applications import imagenet_utils, weights
 from gpunet.errors import DownloadError
 from gpunet.layers import Input
-from gpunet.tensor import Tensor
+from gpunet.tensor import Tensor, convert_to_tensor
 
 PIXEL = np.array([10.0, 100.0, 250.0], "float32")  # red, green, blue
 READY = {
@@ -70,6 +72,18 @@ def test_preprocess_tensors(mode):
     image = Input(shape=(2, 2, 3))
     model = models.Model(image, imagenet_utils.preprocess_input(image, mode=mode))
     np.testing.assert_allclose(model.predict(x, verbose=0), want, rtol=1e-6)
+
+
+@pytest.mark.parametrize("mode", READY)
+def test_preprocess_on_a_device(mode):
+    x = np.ones((1, 2, 2, 1), "float32") * PIXEL
+    want = imagenet_utils.preprocess_input(x, mode=mode)
+    with fake_device.fake_device():
+        tensor = convert_to_tensor(x.astype("uint8"))
+        for given in (tensor, tensor.array):
+            got = imagenet_utils.preprocess_input(given, mode=mode)
+            got = fake_device.to_host(getattr(got, "array", got))
+            np.testing.assert_allclose(got, want, rtol=1e-5)
 
 
 def test_preprocess_bad_arguments():
@@ -198,6 +212,23 @@ def test_published_weights(site, monkeypatch, tmp_path, include_top):
     assert len(site.requests) == 1
     from_path = applications.MobileNetV2(weights=str(tmp_path / "w.h5"), **options)
     np.testing.assert_array_equal(from_path.get_weights()[0], published.get_weights()[0])
+
+
+def test_files_of_the_first_keras(tmp_path):
+    """They say nothing of versions, name weights otherwise, and list layers without weights."""
+    options = {"alpha": 0.25, "include_top": False, "input_shape": (32, 32, 3)}
+    published = applications.MobileNet(weights=None, **options)
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file.attrs["layer_names"] = [layer.name.encode() for layer in published.layers]
+        for layer in published.layers:
+            group = file.create_group(layer.name)
+            names = [f"{layer.name}_{n}_1:0" for n in range(len(layer.weights))]
+            group.attrs["weight_names"] = [name.encode() for name in names]
+            for name, value in zip(names, layer.get_weights(), strict=True):
+                group[name] = value
+    model = applications.MobileNet(weights=str(tmp_path / "w.h5"), **options)
+    for a, b in zip(model.get_weights(), published.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_weights_of_another_model(tmp_path):

@@ -183,6 +183,18 @@ def test_server_errors(data):
     only(data.folder, "x.bin")
 
 
+def test_answers_that_make_no_sense(data):
+    data.garbage = True
+    with pytest.raises(DownloadError, match="this is no HTTP"):
+        get_file("x.bin", data.origin)
+    data.garbage = False
+    data.cut, data.shift = [1000], 10
+    with pytest.raises(DownloadError, match="another part than the one asked for"):
+        get_file("x.bin", data.origin)
+    data.shift = 0
+    assert content_of(get_file("x.bin", data.origin)) == CONTENT
+
+
 def test_no_network(tmp_path):
     with pytest.raises(DownloadError, match="put it there: .*x.bin") as caught:
         get_file("x.bin", "http://127.0.0.1:9/x.bin", cache_dir=tmp_path, file_hash=MD5)
