@@ -176,6 +176,8 @@ class Numbered(Stream):
     def _order(self, shuffle):
         while True:
             count = len(self.source)
+            if count == 0:
+                raise ValueError(f"{self.what}: {type(self.source).__name__} has no batches left")
             yield from random.permutation(count).tolist() if shuffle else range(count)
 
     def _fetches(self):

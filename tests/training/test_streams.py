@@ -457,3 +457,45 @@ def test_arrays_with_fewer_steps_are_seen_whole_over_the_epochs(shuffle):
     model.fit(x, x, batch_size=5, steps_per_epoch=2, epochs=6, shuffle=shuffle, verbose=0)
     first, second = seen[:30], seen[30:]
     assert sorted(first) == sorted(second) == [*range(30)] and first != second
+
+
+class Die(gpunet.callbacks.Callback):
+    def __init__(self, after):
+        self.left = after
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if not self.left:
+            raise Broken("power cut")
+
+
+RESUMED = {
+    "arrays": lambda x, y: (x, y, {"batch_size": SIZE, "steps_per_epoch": 3}),
+    "Sequence": lambda x, y: (Batches(x, y), None, {}),
+    "generator": lambda x, y: (forever(cut(x, y)), None, {"steps_per_epoch": 3}),
+}
+
+
+@pytest.mark.parametrize("kind", RESUMED)
+@pytest.mark.parametrize("after", [2, 9])
+def test_a_run_that_was_broken_off_goes_on_with_the_same_batches(data, tmp_path, kind, after):
+    def run(*callbacks):
+        x, y, options = RESUMED[kind](*data[:2])
+        model = classifier()
+        model.fit(x, y, epochs=5, callbacks=list(callbacks), verbose=0, **options)
+        return np.concatenate([w.ravel() for w in model.get_weights()])
+
+    backup = {"backup_dir": tmp_path / "backup", "save_freq": 2}
+    with pytest.raises(Broken):
+        run(Die(after), gpunet.callbacks.BackupAndRestore(**backup))
+    got = run(gpunet.callbacks.BackupAndRestore(**backup))
+    np.testing.assert_array_equal(got, run())
+
+
+def test_a_sequence_that_runs_empty(data):
+    class Shrinking(Batches):
+        def on_epoch_end(self):
+            self.items = []
+
+    with pytest.raises(ValueError, match="Shrinking has no batches left"):
+        classifier().fit(Shrinking(*data[:2]), epochs=2, verbose=0)
