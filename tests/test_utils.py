@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 
+import gpunet
 from gpunet import utils
 from gpunet.ops import random as draws
 from gpunet.tensor import Tensor
@@ -77,3 +78,22 @@ def test_seed_repeats_all_draws(seeds):
 def test_seed_errors(wrong):
     with pytest.raises(ValueError, match="set_random_seed: expected an int from 0 to"):
         utils.set_random_seed(wrong)
+
+
+def test_layer_utils(capsys):
+    from gpunet.utils import layer_utils
+
+    a, b = gpunet.Input((6, 6, 1)), gpunet.Input((6, 6, 1))
+    conv = gpunet.layers.Conv2D(1, 3)
+    y = conv(gpunet.layers.add([a, b]))
+    assert layer_utils.get_source_inputs(y) == [a, b]
+    conv(a)
+    assert layer_utils.get_source_inputs(None, conv, 1) == [a]
+    model = gpunet.Model([a, b], y)
+    before = conv.get_weights()
+    layer_utils.convert_all_kernels_in_model(model)
+    np.testing.assert_array_equal(conv.get_weights()[0], before[0][::-1, ::-1])
+    layer_utils.print_summary(model, line_length=70)
+    printed = capsys.readouterr().out
+    model.summary(line_length=70)
+    assert printed == capsys.readouterr().out and "conv2d" in printed

@@ -1,12 +1,47 @@
 """Progress for people: a bar at a terminal, plain lines in a log."""
 
+import logging
 import shutil
 import sys
 import time
 
 from gpunet.training.callbacks import Callback
 
-__all__ = ["Progbar", "Progress", "result_line"]
+__all__ = [
+    "Progbar",
+    "Progress",
+    "disable_interactive_logging",
+    "enable_interactive_logging",
+    "is_interactive_logging_enabled",
+    "result_line",
+]
+
+_log = logging.getLogger("gpunet")
+_interactive = True
+
+
+def enable_interactive_logging():
+    """Let progress go to the standard output, as it does unless told otherwise."""
+    global _interactive
+    _interactive = True
+
+
+def disable_interactive_logging():
+    """Let progress go to the logger ``gpunet``, line by line, and nothing to the output."""
+    global _interactive
+    _interactive = False
+
+
+def is_interactive_logging_enabled():
+    """Return whether progress goes to the standard output."""
+    return _interactive
+
+
+def _say(line):
+    if _interactive:
+        print(line, flush=True)
+    else:
+        _log.info("%s", line)
 
 
 def result_line(steps, seconds, logs, per_step=True, unit="step"):
@@ -57,7 +92,7 @@ def _progress_line(done, steps, seconds, logs, unit):
 
 def _shows_bars(stream):
     """Return whether a stream can write over its last line: a terminal or a notebook."""
-    if stream is None:
+    if stream is None or not _interactive:
         return False
     return stream.isatty() or type(stream).__module__.partition(".")[0] == "ipykernel"
 
@@ -100,7 +135,7 @@ class Progress(Callback):
         self.start = time.perf_counter()
         self.done = 0
         if self.mode == "train" and self.verbose:
-            print(f"Epoch {epoch + 1}/{self.epochs}", flush=True)
+            _say(f"Epoch {epoch + 1}/{self.epochs}")
         self.shown = self.start
         if self.verbose == 1 and _shows_bars(sys.stdout):
             from tqdm import tqdm  # takes as long to import as half of gpunet
@@ -127,7 +162,7 @@ class Progress(Callback):
         logs = self.read()  # waits for the device
         if self.bar is None:
             seconds = now - self.start
-            print(_progress_line(self.done, self.steps, seconds, logs, self.unit), flush=True)
+            _say(_progress_line(self.done, self.steps, seconds, logs, self.unit))
         else:
             text = ", ".join(f"{k}={_value(v)}" for k, v in logs.items())
             self.bar.set_postfix_str(text, refresh=False)
@@ -139,7 +174,7 @@ class Progress(Callback):
         if self.verbose:
             seconds = time.perf_counter() - self.start
             line = result_line(self.done, seconds, logs, self.verbose == 1, self.unit)
-            print(line, flush=True)
+            _say(line)
 
     def close(self):
         """Take the bar away, if one is shown."""

@@ -204,3 +204,17 @@ def test_progbar(capsys):
     assert re.fullmatch(r"9/9 - \d+s \d+(us|ms)/page - loss: 1.0000", lines_of(capsys)[0])
     Progbar(1, verbose=0).update(1)
     assert lines_of(capsys) == []
+
+
+def test_progress_may_go_to_the_log_instead(capsys, caplog):
+    from gpunet import utils
+
+    utils.disable_interactive_logging()
+    try:
+        assert not utils.is_interactive_logging_enabled()
+        with caplog.at_level("INFO", logger="gpunet"):
+            compiled().fit(*DATA, batch_size=10, verbose=1)
+    finally:
+        utils.enable_interactive_logging()
+    assert utils.is_interactive_logging_enabled() and lines_of(capsys) == []
+    assert caplog.messages[-2] == "Epoch 1/1" and caplog.messages[-1].startswith("5/5 - ")
