@@ -170,20 +170,18 @@ class Recorder:
 
     # -- lines ----------------------------------------------------------------------------
 
-    def line(self, function, arguments, results, options=None, pure=True):
+    def line(self, function, arguments, results, pure=True):
         """Write down a call.
 
         Args:
             function: what was called.
             arguments: list of names.
             results: what it returned: an array, None, or a list or tuple of such.
-            options: dict of arguments by name that are the same in every replay.
             pure: bool, whether it may be left out if nobody uses its results.
         """
         sets = []
         targets = self._targets(results, sets)
-        options = f", **{self.fixed(options)}" if options else ""
-        text = f"{targets} = {self.fixed(function)}({', '.join(arguments)}{options})"
+        text = f"{targets} = {self.fixed(function)}({', '.join(arguments)})"
         self._add(text, sets, arguments, pure)
 
     def _targets(self, results, sets):

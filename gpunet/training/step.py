@@ -83,7 +83,8 @@ class _Steps:
             return
 
         def refusal():
-            return foreign([model, *self.plan.layers])
+            rules = [w.regularizer for w in self.plan.regularized]
+            return foreign([model, *self.plan.layers, *rules])
 
         def refusal_of_steps():
             return refusal() or foreign(self.objective.replayed())
