@@ -16,21 +16,21 @@ def dot_text(diagram, rankdir="TB", dpi=96):
         "digraph model {",
         f"rankdir={rankdir}; dpi={dpi}; concentrate=true; compound=true;",
         'node [shape=record, fontname="Helvetica"];',
-        *_body(diagram, ""),
+        *_body(diagram, rankdir, ""),
         "}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _body(diagram, indent):
+def _body(diagram, rankdir, indent):
     lines = []
     for number, box in enumerate(diagram.boxes):
         if box.inner is None:
-            lines.append(f"{indent}{_quoted(box.key)} [label={_label(box)}];")
+            lines.append(f"{indent}{_quoted(box.key)} [label={_label(box, rankdir)}];")
         else:
             lines.append(f"{indent}subgraph {_quoted('cluster_' + box.key)} {{")
             lines.append(f"{indent}label={_quoted(' '.join(box.title))}; style=rounded;")
-            lines += _body(box.inner, indent + "  ")
+            lines += _body(box.inner, rankdir, indent + "  ")
             lines.append(f"{indent}}}")
         for u, v in diagram.edges:
             if v == number:
@@ -46,11 +46,13 @@ def _end(box, side):
     return box.key
 
 
-def _label(box):
+def _label(box, rankdir):
     fields = [_lines(box.title)]
     for label, lines in box.rows:
         fields.append(f"{{{_lines([label])}|{_lines(lines)}}}")
-    return '"{' + "|".join(fields) + '}"'
+    # Braces turn the fields round; along the page they lie as they should.
+    text = "|".join(fields)
+    return f'"{text}"' if rankdir in ("LR", "RL") else f'"{{{text}}}"'
 
 
 def _lines(lines):
@@ -85,18 +87,18 @@ def dot_objects(diagram, rankdir="TB", dpi=96, subgraph=False):
         graph = pydot.Dot("model", graph_type="digraph", rankdir=rankdir, dpi=str(dpi))
         graph.set("concentrate", "true")
     graph.set_node_defaults(shape="record", fontname='"Helvetica"')
-    _fill(pydot, graph, diagram)
+    _fill(pydot, graph, diagram, rankdir)
     return graph
 
 
-def _fill(pydot, graph, diagram):
+def _fill(pydot, graph, diagram, rankdir):
     for box in diagram.boxes:
         if box.inner is None:
-            graph.add_node(pydot.Node(_quoted(box.key), label=_label(box)))
+            graph.add_node(pydot.Node(_quoted(box.key), label=_label(box, rankdir)))
         else:
             inner = pydot.Cluster(label=_quoted(" ".join(box.title)))
             inner.set_name(_quoted(f"cluster_{box.key}"))
-            _fill(pydot, inner, box.inner)
+            _fill(pydot, inner, box.inner, rankdir)
             graph.add_subgraph(inner)
     for u, v in diagram.edges:
         ends = (_end(diagram.boxes[u], -1), _end(diagram.boxes[v], 0))

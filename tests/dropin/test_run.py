@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+slow = pytest.mark.slow
 
 
 def python(*args, cwd, **options):
@@ -61,7 +62,14 @@ if how != "well":
 
 
 @pytest.mark.parametrize(
-    "how", ["well", "status", "text", "interrupt", "cause", "hook", "file", "--option=1"]
+    "how",
+    [
+        "status",
+        "interrupt",
+        "cause",
+        "--option=1",
+        *(pytest.param(how, marks=slow) for how in ("well", "text", "hook", "file")),
+    ],
 )
 def test_script_runs_as_with_python(tmp_path, how):
     (tmp_path / "sub").mkdir()
@@ -80,13 +88,13 @@ def test_script_runs_as_with_python(tmp_path, how):
     "args",
     [
         ("-c", "import sys; print(sys.argv, sys.path[0], __name__, __spec__)", "-c", "x"),
-        ("-c", "1 / 0"),
+        pytest.param(("-c", "1 / 0"), marks=slow),
         ("-c", "print(("),
         ("-m", "package.module", "-m", "y"),
-        ("-m", "package", "--z"),
+        pytest.param(("-m", "package", "--z"), marks=slow),
         ("broken.py",),
-        ("latin.py",),
-        ("folder", "x"),
+        pytest.param(("latin.py",), marks=slow),
+        pytest.param(("folder", "x"), marks=slow),
         ("archive.zip", "x"),
     ],
     ids=str,

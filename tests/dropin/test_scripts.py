@@ -156,23 +156,27 @@ def test_script(name, style, tmp_path):
             "gpunet.dropin.NotGiven: keras.layer isn't part of what gpunet gives scripts; "
             "did you mean keras.layers?",
         ),
-        (
+        pytest.param(
             "import tensorflow as tf\ntf.estimator.LinearClassifier()",
             "AttributeError: tensorflow.estimator isn't part of what gpunet gives scripts",
+            marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             "import tensorflow as tf\ntf.reduce_men([1.0])",
             "AttributeError: tensorflow.reduce_men isn't part of what gpunet gives scripts; did "
             "you mean tensorflow.reduce_mean or tensorflow.reduce_min or tensorflow.reduce_sum?",
+            marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             "import tensorflow.lite",
             "gpunet.dropin.NotGiven: tensorflow.lite isn't part of what gpunet gives scripts; did "
             "you mean tensorflow.split or tensorflow.slice?",
+            marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             "from tensorflow.keras.layers import Dens",
             "ImportError: cannot import name 'Dens' from 'tensorflow.keras.layers'",
+            marks=pytest.mark.slow,
         ),
     ],
 )
