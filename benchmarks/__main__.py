@@ -9,11 +9,20 @@ gpunet is measured alone. ``--json`` writes a file ``<name>-<date>.json`` for ea
 import argparse
 from pathlib import Path
 
-from benchmarks import applications, common, footprint, install_size, mlp, op_overhead, seeds
+from benchmarks import (
+    applications,
+    cold_start,
+    common,
+    footprint,
+    install_size,
+    mlp,
+    op_overhead,
+    seeds,
+)
 
 BENCHMARKS = {
     module.NAME: module
-    for module in (op_overhead, mlp, seeds, applications, footprint, install_size)
+    for module in (op_overhead, mlp, seeds, applications, cold_start, footprint, install_size)
 }
 
 

@@ -14,7 +14,7 @@ from gpunet.errors import GpunetError
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = ("run", "info", "summary", "predict", "diff", "convert", "devices")
+COMMANDS = ("run", "info", "summary", "plot", "predict", "diff", "convert", "devices")
 
 
 def main(argv=None):

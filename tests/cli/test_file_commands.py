@@ -235,8 +235,6 @@ def test_no_such_file(command, tmp_path, capsys):
         "diff": [missing],
         "convert": [str(tmp_path / "out.h5")],
     }
-    if command == "plot":
-        pytest.importorskip("pydot")
     assert main([command, missing, *more.get(command, [])]) in (1, 2)
     captured = capsys.readouterr()
     assert "none.h5" in captured.err and captured.out == ""
@@ -260,3 +258,15 @@ def test_as_a_program(path):
     )  # fmt: skip
     assert done.returncode == 0
     assert json.loads(done.stdout)["parameters"] == 26
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".dot"])
+def test_plot(path, suffix, tmp_path, capsys):
+    target = tmp_path / f"m{suffix}"
+    assert as_json(capsys, "plot", path, "-o", target, "--shapes") == {"output": str(target)}
+    start = {".svg": b"<svg", ".dot": b"graph"}[suffix]
+    assert start in target.read_bytes()[:400]
+    before = target.read_bytes()
+    assert main(["plot", path + "x", "-o", str(target)]) == 1
+    assert target.read_bytes() == before
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == sorted([".h5", suffix])

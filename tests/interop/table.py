@@ -1,8 +1,9 @@
 """Write README.md: a table of all exchanges of files with the real Keras.
 
-    python tests/interop/table.py
+    python tests/interop/table.py [CASE ...]
 
-The environments must be there: ``python tests/interop/make_env.py all``.
+With names of cases, their rows alone are made anew. The environments must be there:
+``python tests/interop/make_env.py all``.
 """
 
 import re
@@ -69,25 +70,31 @@ def last_words(text):
     return line if len(line) <= 90 else line[:87] + "..."
 
 
-def main():
-    """Run both exchanges and write the table."""
+def main(chosen):
+    """Run the exchanges, of all cases or of those chosen, and write the table."""
     sys.path[:0] = [str(HERE), str(HERE.parents[1])]
     import live
 
     warnings.simplefilter("ignore")
+    chosen = chosen or list(live.CASES)
     with tempfile.TemporaryDirectory() as folder:
         peers = {}
         for name, cases in (("tf", live.CASES), ("keras3", live.MODELS)):
             inner = Path(folder) / name
             inner.mkdir()
-            peers[name] = live.Peer(name, inner, list(cases))
-        rows = []
-        for case in live.CASES:
-            cells = [cell(p, does, case) for p in peers.values() for does in ("reads", "writes")]
-            rows.append(f"| `{case}` | {' | '.join(cells)} |")
+            peers[name] = live.Peer(name, inner, [case for case in cases if case in chosen])
+        rows = {
+            case: [cell(p, does, case) for p in peers.values() for does in ("reads", "writes")]
+            for case in chosen
+        }
+    path = HERE / "README.md"
+    old = path.read_text("utf8") if path.exists() else ""
+    kept = {m[1]: m[0] for m in re.finditer(r"^\| `(\w+)` \|.*$", old, re.M)}
+    kept.update({case: f"| `{case}` | {' | '.join(cells)} |" for case, cells in rows.items()})
     left = "; ".join(f"{name} ({why})" for name, why in NOT_EXCHANGED.items())
-    (HERE / "README.md").write_text(HEAD.format(left=left) + "\n".join(rows) + "\n", "utf8")
+    lines = [kept[case] for case in live.CASES if case in kept]
+    path.write_text(HEAD.format(left=left) + "\n".join(lines) + "\n", "utf8")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
