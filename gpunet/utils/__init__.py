@@ -39,6 +39,7 @@ _LAZY = {
     "image_dataset_from_directory": "gpunet.data.folders",
     "img_to_array": "gpunet.preprocessing.image",
     "load_img": "gpunet.preprocessing.image",
+    "pad_sequences": "gpunet.preprocessing.sequence",
     "save_img": "gpunet.preprocessing.image",
     "text_dataset_from_directory": "gpunet.data.folders",
     "timeseries_dataset_from_array": "gpunet.data.windows",

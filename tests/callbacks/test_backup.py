@@ -10,6 +10,7 @@ import textwrap
 import numpy as np
 import pytest
 
+from gpunet import optimizers
 from gpunet.callbacks import (
     BackupAndRestore,
     Callback,
@@ -20,9 +21,20 @@ from gpunet.callbacks import (
     ReduceLROnPlateau,
 )
 from gpunet.errors import FileFormatError, ShapeError
-from gpunet.layers import LSTM, BatchNormalization, Dense, Dropout, Reshape
+from gpunet.layers import (
+    LSTM,
+    BatchNormalization,
+    Concatenate,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    Input,
+    Reshape,
+)
 from gpunet.metrics import AUC
-from gpunet.models import Sequential
+from gpunet.models import Model, Sequential
+from gpunet.schedules import ExponentialDecay
 from gpunet.utils import set_random_seed
 
 EPOCHS = 6
@@ -333,3 +345,37 @@ def test_kill_9(tmp_path, save_freq):
     want, got = np.load(tmp_path / "whole.npz"), np.load(tmp_path / "broken.npz")
     for name in want:
         np.testing.assert_array_equal(got[name], want[name])
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    ["sgd", "rmsprop", "adagrad", "adadelta", "adam", "adamax", "nadam", "ftrl", "momentum"],
+)
+def test_every_optimizer(tmp_path, optimizer):
+    """With two inputs and outputs, an embedding, a frozen layer and a schedule of the rate."""
+
+    def go(*more):
+        set_random_seed(5)
+        ids, x = Input((3,), name="ids"), Input((2,), name="x")
+        frozen = Dense(4, trainable=False)
+        h = Concatenate()([Flatten()(Embedding(7, 2)(ids)), frozen(x)])
+        model = Model([ids, x], [Dense(1, name="a")(h), Dense(2, name="b")(h)])
+        chosen = optimizer
+        if optimizer == "momentum":
+            chosen = optimizers.SGD(ExponentialDecay(0.1, 3, 0.5), momentum=0.9, nesterov=True)
+        model.compile(chosen, "mse", metrics={"b": "mae"}, loss_weights=[1.0, 0.5])
+        data = [np.random.randint(7, size=(14, 3)), np.random.normal(size=(14, 2))]
+        targets = [np.random.normal(size=(14, 1)), np.random.normal(size=(14, 2))]
+        callbacks = [*more, BackupAndRestore(tmp_path / "b", save_freq=3)]
+        history = model.fit(
+            data, targets, 4, 3, verbose=0, callbacks=callbacks, validation_data=(data, targets)
+        )
+        return model.get_weights() + model.optimizer.get_weights(), history.history
+
+    want = go()
+    with pytest.raises(Broken):
+        go(Breaker(batches=7))
+    got = go()
+    assert got[1] == want[1]
+    for a, b in zip(got[0], want[0], strict=True):
+        np.testing.assert_array_equal(a, b)
