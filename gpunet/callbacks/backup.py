@@ -1,6 +1,7 @@
 """Training that goes on where it was broken off."""
 
 import contextlib
+import glob
 import os
 import random as python_random
 import warnings
@@ -11,7 +12,7 @@ from gpunet.backend import randomness
 from gpunet.errors import FileFormatError, ShapeError
 from gpunet.nest import flatten
 from gpunet.ops import random
-from gpunet.saving.hdf5 import open_for_reading, replace_file
+from gpunet.saving.hdf5 import UNFINISHED, open_for_reading, replace_file
 from gpunet.saving.tree import read_tree, write_tree
 from gpunet.training.callbacks import Callback
 from gpunet.training.feeder import is_whole
@@ -79,6 +80,8 @@ class BackupAndRestore(Callback):
         self._first, self._batches, self._found, self._due = epoch, 0, None, False
         self._begun = self._epoch_begun = _generators(self.model)
         os.makedirs(self.backup_dir, exist_ok=True)
+        for rest in glob.glob(os.path.join(glob.escape(self.backup_dir), UNFINISHED)):
+            os.unlink(rest)  # killed while it was written
         if not os.path.exists(self._path):
             return epoch, 0
         state = self._read()

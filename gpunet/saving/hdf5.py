@@ -17,6 +17,7 @@ from gpunet.errors import FileFormatError
 from gpunet.saving.texts import Image, StreamBytes
 
 __all__ = [
+    "UNFINISHED",
     "open_for_reading",
     "replace_file",
     "name_of",
@@ -29,6 +30,9 @@ __all__ = [
     "read_names",
     "write_names",
 ]
+
+#: Pattern of the names of files that were being written when the program was killed.
+UNFINISHED = ".gpunet-*.tmp"
 
 # HDF5 keeps attributes of at most 64 KB in an object's header.
 _MAX_ATTRIBUTE = 64512
@@ -258,7 +262,7 @@ def replace_file(target):
         raise IsADirectoryError(f"can't save {name!r}: a folder of that name exists")
     if os.path.exists(name) and not os.path.isfile(name):
         raise FileFormatError(f"can't save {name!r}: it is a device, not a file")
-    temporary = os.path.join(folder, f".gpunet-{secrets.token_hex(8)}.tmp")
+    temporary = os.path.join(folder, UNFINISHED.replace("*", secrets.token_hex(8)))
     try:
         with open(temporary, "xb+", buffering=0) as raw:
             with h5py.File(_Sink(raw), "w") as file:

@@ -147,7 +147,9 @@ def test_another_frequency_reads_the_backup_too(tmp_path, unbroken):
         run(tmp_path, Breaker(batches=4), save_freq=1)
     with pytest.raises(Broken):
         run(tmp_path, Breaker(epochs=3), save_freq="epoch")
+    (tmp_path / "backup" / ".gpunet-0123.tmp").write_bytes(b"killed while it was written")
     compare(run(tmp_path, save_freq=5), unbroken)
+    assert not os.path.exists(tmp_path / "backup")
 
 
 def test_early_stopping_holds_after_a_kill_at_the_end(tmp_path):

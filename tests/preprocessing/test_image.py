@@ -137,6 +137,8 @@ def test_wrong_arrays():
         flow(images()[0])
     with pytest.raises(ShapeError, match=r"same length.*\(10, 6, 5, 3\), y.shape = \(3,\)"):
         flow(images(), np.arange(3))
+    with pytest.raises(ValueError, match="got 3 parts"):
+        flow([images()] * 3)
     with pytest.raises(ShapeError, match="sample_weight"):
         flow(images(), np.arange(10), sample_weight=np.ones(9))
     with pytest.raises(ValueError, match="batch_size"):

@@ -194,6 +194,11 @@ class NumpyArrayIterator(Iterator):
         self.dtype = dtype or config.floatx()
         more = []
         if isinstance(x, (tuple, list)):
+            if len(x) != 2:
+                raise ValueError(
+                    "NumpyArrayIterator: expected x as an array, or a pair of it and what goes "
+                    f"along, got {len(x)} parts"
+                )
             x, more = x
             more = [np.asarray(a) for a in (more if isinstance(more, list) else [more])]
         x = np.asarray(x, dtype=self.dtype)
