@@ -45,9 +45,13 @@ def _switch():
     place = _PLACES.get(platform.machine())
     if not sys.platform.startswith("linux") or place is None:
         return None
-    try:
-        switch = _Switch(ctypes.CDLL(None), *place)
-    except (OSError, AttributeError):
+    switch = None
+    for library in (None, "libm.so.6"):  # what Python is linked to, or where glibc has them
+        try:
+            switch = switch or _Switch(ctypes.CDLL(library), *place)
+        except (OSError, AttributeError):
+            continue
+    if switch is None:
         return None
     small = np.full(64, np.finfo("float32").tiny, "float32")
     before = switch.on()
