@@ -7,6 +7,7 @@ __all__ = ["NAME", "ROUNDS", "run"]
 
 NAME = "applications"
 ROUNDS = 3
+_COLUMNS = ("build, s", "first, ms", "predict, ms", "times as fast", "CPU, ms", "peak, MB")
 
 
 def run(rounds, peer_python=None):
@@ -32,7 +33,15 @@ def run(rounds, peer_python=None):
     return Report(
         name=NAME,
         title="one image of 224 x 224, float32, CPU; median (range) of processes",
-        columns=("", "build, s", "first, ms", "predict, ms", "times as fast", "peak, MB"),
+        columns=(
+            "",
+            "build, s",
+            "first, ms",
+            "predict, ms",
+            "times as fast",
+            "CPU, ms",
+            "peak, MB",
+        ),
         rows=rows,
         samples=results,
         settings={"rounds": rounds, "models": application_worker.MODELS},
@@ -54,5 +63,6 @@ def _row(model, engine, results):
         spread(values["first_ms"], 0),
         spread(values["predict_ms"]),
         ratio,
+        spread(values["cpu_ms"]),
         spread(values["peak_mb"], 0),
     )
