@@ -91,13 +91,14 @@ def launch(text, name, grid, block, args, defines, shared=0, together=False):
     kernel(grid, block, given, shared_mem=shared)
 
 
-def launch_elementwise(text, name, n, args, dtype):
+def launch_elementwise(text, name, n, args, dtype, defines=None):
     """Run a kernel whose threads share out n elements.
 
     Args:
         text, name, args: as for `launch`; the number of elements comes behind the arguments.
         n: int.
         dtype: numpy.dtype of the kernel's float arrays.
+        defines: dict, what the source is compiled for besides REAL, if more.
 
     Raises:
         ValueError: arrays that the kernel can't read: strided, or of another type.
@@ -108,5 +109,5 @@ def launch_elementwise(text, name, n, args, dtype):
         raise ValueError(f"kernel {name!r}: expected arrays of {dtype}, got one of {wrong[0]}")
     if n:
         blocks = min(-(-n // _THREADS), _BLOCKS)
-        defines = {"REAL": REALS[dtype.name]}
+        defines = {**(defines or {}), "REAL": REALS[dtype.name]}
         launch(text, name, (blocks,), (_THREADS,), [*args, n], defines)

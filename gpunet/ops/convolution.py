@@ -81,11 +81,11 @@ def _finished(xp, y, bias, relu):
     return xp.maximum(y, 0) if relu else y
 
 
-def _bias_gradient(gy):
+def bias_gradient(gy):
     return gy.sum(axis=tuple(range(gy.ndim - 1)))
 
 
-def _checked(name, x, kernel, channels):
+def checked(name, x, kernel, channels):
     if len(x) != len(kernel):
         raise ShapeError(
             f"{name}: expected an input of rank {len(kernel)} for a kernel of shape "
@@ -106,7 +106,7 @@ def _on_cpu(xp, x, kernel, *_, **__):
 
 
 def _infer_conv(x, kernel, bias=(), strides=1, padding="valid", dilation=1, groups=1, **_):
-    _checked("conv", x, kernel, kernel[-2] * groups)
+    checked("conv", x, kernel, kernel[-2] * groups)
     w = window(x[1:-1], kernel[:-2], strides, padding, dilation)
     return (x[0], *w.out, kernel[-1])
 
@@ -133,7 +133,7 @@ def conv(xp, x, kernel, bias=None, /, strides=1, padding="valid", dilation=1, gr
         with no_tape():
             y = conv(x, kernel, bias, relu=True, **options) if relu else None
         return None, (x, kernel, y, options)
-    _checked("conv", x.shape, kernel.shape, kernel.shape[-2] * groups)
+    checked("conv", x.shape, kernel.shape, kernel.shape[-2] * groups)
     w = _window(x.shape[1:-1], kernel.shape[:-2], options)
     inside = w.padded(xp, x)
     y = None
@@ -156,7 +156,7 @@ def conv_backward(xp, saved, gy, needs):
         sizes = _whole(kernel.shape[:-2])
         gk = _run(xp, conv_kernel_gradient, x, gy, kernel_size=sizes, **options)
     if len(needs) > 2 and needs[2]:
-        gb = _bias_gradient(gy)
+        gb = bias_gradient(gy)
     return gx, gk, gb
 
 
@@ -164,7 +164,7 @@ def conv_backward(xp, saved, gy, needs):
 def conv_blocked(
     xp, x, kernel, bias=None, /, strides=1, padding="valid", dilation=1, groups=1, relu=False
 ):
-    _checked("conv", x.shape, kernel.shape, kernel.shape[-2] * groups)
+    checked("conv", x.shape, kernel.shape, kernel.shape[-2] * groups)
     w = window(x.shape[1:-1], kernel.shape[:-2], strides, padding, dilation)
     y = conv_cpu.forward(x, kernel, bias, w, groups, relu)
     return y, (x, kernel, y if relu else None, w, groups)
@@ -178,7 +178,7 @@ def conv_blocked_backward(xp, saved, gy, needs):
     if needs[1]:
         gk, gb = conv_cpu.kernel_gradient(x, gy, w, groups, biased, live_gy=y)
     elif biased:
-        gb = _bias_gradient(gy if y is None else gy * (y > 0))
+        gb = bias_gradient(gy if y is None else gy * (y > 0))
     if needs[0]:
         gx = conv_cpu.input_gradient(gy, kernel, None, w, groups, live=y)
     return gx, gk, gb
@@ -187,7 +187,7 @@ def conv_blocked_backward(xp, saved, gy, needs):
 # -- the gradient with respect to the input, which is the transposed convolution ------------------
 
 
-def _transposed(y, kernel, options, size, output_padding):
+def transposed(y, kernel, options, size, output_padding):
     rank = len(kernel) - 2
     return transposed_window(
         tuple([None if n is None else int(n) for n in y[1:-1]]),
@@ -204,9 +204,9 @@ def _infer_transpose(
     y, kernel, bias=(), strides=1, padding="valid", dilation=1, groups=1, size=None,
     output_padding=None, **_,
 ):  # fmt: skip
-    _checked("conv_transpose", y, kernel, kernel[-1])
+    checked("conv_transpose", y, kernel, kernel[-1])
     options = {"strides": strides, "padding": padding, "dilation": dilation}
-    w = _transposed(y, kernel, options, size, output_padding)
+    w = transposed(y, kernel, options, size, output_padding)
     return (y[0], *w.size, kernel[-2] * groups)
 
 
@@ -239,8 +239,8 @@ def conv_transpose(
             more = {"size": size, "output_padding": output_padding, "relu": True}
             x = conv_transpose(y, kernel, bias, **options, **more) if relu else None
         return None, (y, kernel, x, options)
-    _checked("conv_transpose", y.shape, kernel.shape, kernel.shape[-1])
-    w = _transposed(y.shape, kernel.shape, options, size, output_padding)
+    checked("conv_transpose", y.shape, kernel.shape, kernel.shape[-1])
+    w = transposed(y.shape, kernel.shape, options, size, output_padding)
     x = xp.zeros((y.shape[0], *w.padded_size, kernel.shape[-2] * groups), y.dtype)
     for cell in w.cells():
         x[(slice(None), *w.taken(cell))] += _unmixed(xp, y, kernel[cell], groups)
@@ -261,7 +261,7 @@ def conv_transpose_backward(xp, saved, gx, needs):
         sizes = _whole(kernel.shape[:-2])
         gk = _run(xp, conv_kernel_gradient, gx, y, kernel_size=sizes, **options)
     if len(needs) > 2 and needs[2]:
-        gb = _bias_gradient(gx)
+        gb = bias_gradient(gx)
     return gy, gk, gb
 
 
@@ -270,9 +270,9 @@ def conv_transpose_blocked(
     xp, y, kernel, bias=None, /, strides=1, padding="valid", dilation=1, groups=1, relu=False,
     size=None, output_padding=None,
 ):  # fmt: skip
-    _checked("conv_transpose", y.shape, kernel.shape, kernel.shape[-1])
+    checked("conv_transpose", y.shape, kernel.shape, kernel.shape[-1])
     options = {"strides": strides, "padding": padding, "dilation": dilation}
-    w = _transposed(y.shape, kernel.shape, options, size, output_padding)
+    w = transposed(y.shape, kernel.shape, options, size, output_padding)
     x = conv_cpu.input_gradient(y, kernel, bias, w, groups, relu)
     return x, (y, kernel, x if relu else None, w, groups)
 
@@ -286,7 +286,7 @@ def conv_transpose_blocked_backward(xp, saved, gx, needs):
     if needs[1]:
         gk, _ = conv_cpu.kernel_gradient(gx, y, w, groups, live_x=x)
     if len(needs) > 2 and needs[2]:
-        gb = _bias_gradient(gx if x is None else gx * (x > 0))
+        gb = bias_gradient(gx if x is None else gx * (x > 0))
     return gy, gk, gb
 
 

@@ -39,8 +39,27 @@ def _along_rows(chip):
     ]
 
 
+def _convolution(chip):
+    """Of a 3 x 3 layer of 64 channels, and of one with strides, groups and three axes."""
+    return [
+        _geometry(chip, (1, 32, 32), (1, 32, 32), (1, 3, 3), (1, 1, 1), (0, 1, 1), 64, 64, 1),
+        _geometry(chip, (8, 9, 7), (4, 4, 3), (2, 3, 3), (2, 2, 2), (0, 0, 0), 12, 24, 3),
+    ]
+
+
+def _geometry(chip, size, out, kernel, strides, pads, channels, filters, groups):
+    axes = {"SIZE": size, "OUT": out, "KERNEL": kernel, "STRIDE": strides, "PAD": pads,
+            "DILATION": (1, 1, 1)}  # fmt: skip
+    return {
+        "REAL": "float", "TF32": int(chip.capability >= 80 and groups == 1),
+        "CHANNELS": channels, "FILTERS": filters, "GROUPS": groups,
+        **{f"{name}{i}": v for name, values in axes.items() for i, v in enumerate(values)},
+    }  # fmt: skip
+
+
 # family -> function of a Chip that lists the definitions of each build
 BUILDS = {
+    "conv": _convolution,
     "columns": _elementwise,
     "dropout": _elementwise,
     "elementwise": _elementwise,

@@ -46,7 +46,8 @@ def compiler():
 
 def kernels_of(code):
     """Return the names of the kernels in a source."""
-    return re.findall(r"(?:__global__ void|__launch_bounds__\([\w, ]+\))\s+(\w+)\s*\(", code)
+    attributes = r"(?:\s*(?:__launch_bounds__|__cluster_dims__)\([^)]*\)|\s*#[^\n]*)*"
+    return re.findall(rf"__global__\s+void{attributes}\s+(\w+)\s*\(", code)
 
 
 # -O0: these sources are compiled far more often than they run for long.
