@@ -53,14 +53,14 @@ def image_bytes(sheet, kind, dpi=96):
                 (shape.x, shape.y), shape.width, shape.height, boxstyle=style,
                 facecolor=shape.fill, edgecolor=shape.stroke, linewidth=0.8, zorder=order,
             )  # fmt: skip
-            axes.add_patch(patch)
+            axes.add_artist(patch)
         elif isinstance(shape, Arrow):
             end, corners = arrow_head(shape.points)
             codes = [Path.MOVETO] + [Path.CURVE4] * (len(shape.points) - 1)
             path = Path([*shape.points[:-1], end], codes)
             line = {"edgecolor": shape.colour, "linewidth": 1.0, "zorder": order}
-            axes.add_patch(PathPatch(path, facecolor="none", **line))
-            axes.add_patch(Polygon(corners, color=shape.colour, linewidth=0, zorder=order))
+            axes.add_artist(PathPatch(path, facecolor="none", **line))
+            axes.add_artist(Polygon(corners, color=shape.colour, linewidth=0, zorder=order))
         else:
             axes.text(
                 shape.x, shape.y, shape.text.replace("$", r"\$"), color=shape.colour,

@@ -49,6 +49,17 @@ EXPECTED = {
     "seq2seq": ["True", "4"],
     "session_of_old": ["(1, 1)", "[0.]", "[2. 4.]"],
     "siamese": ["True", "(100, 1) ['accuracy', 'loss', 'val_accuracy', 'val_loss']"],
+    "subclassing_guide": [
+        "(2, 4) 2 1 [2. 2.]",
+        "['0.04']",
+        "mean loss True",
+        "['loss', 'mae']",
+        "(1, 3, 4) [1. 0. 0.]",
+        "(2, 1, 1, 3)",
+        "sched ok",
+        "['loss', 'tp']",
+        "(1, 2, 2)",
+    ],
     "tutorial_center_loss": ["0.0001", "0.0001", "0.01"],
     "tutorial_functional_api": [
         "(None, 784) True",

@@ -100,6 +100,8 @@ CASES = [
     ("boolean_mask", [A, A > 0], {}, A[A > 0]),
     ("zeros", [[2, 3], "int32"], {}, np.zeros((2, 3), "int32")),
     ("zeros_like", [A], {}, np.zeros_like(A)),
+    ("linalg.band_part", [A, -1, 0], {}, np.tril(A)),
+    ("linalg.band_part", [A, 0, 1], {}, A * [[1, 1, 0], [0, 1, 1]]),
     ("linalg.matvec", [A, B[0]], {}, A @ B[0]),
     ("linalg.trace", [A[:, :2]], {}, np.trace(A[:, :2])),
     ("linalg.global_norm", [[A, B]], {}, np.sqrt((A**2).sum() + (B**2).sum())),

@@ -5,6 +5,7 @@ What lies here is seen as ``tensorflow`` by `gpunet.dropin`.  Modules such as `m
 """
 # ruff: noqa: F403
 
+from gpunet import initializers
 from gpunet.dropin import session
 from gpunet.dropin.tf import control, creation, dtypes, linalg, math, random
 from gpunet.dropin.tf.control import *
@@ -23,6 +24,16 @@ globals().update({name: getattr(math, name) for name in _MATH})
 globals().update({name: getattr(linalg, name) for name in _LINALG})
 globals().update({name: getattr(session, name) for name in _SESSION})
 
+# Names of whole families in tf.keras that are here too.
+_INITIALIZERS = {
+    "constant_initializer": initializers.Constant,
+    "ones_initializer": initializers.Ones,
+    "random_normal_initializer": initializers.RandomNormal,
+    "random_uniform_initializer": initializers.RandomUniform,
+    "zeros_initializer": initializers.Zeros,
+}
+globals().update(_INITIALIZERS)
+
 # Names of TensorFlow 1.
 random_normal, random_uniform = random.normal, random.uniform
 truncated_normal, set_random_seed = random.truncated_normal, random.set_seed
@@ -35,6 +46,7 @@ __all__ = [
     *_MATH,
     *_LINALG,
     *_SESSION,
+    *_INITIALIZERS,
     "random_normal",
     "random_uniform",
     "set_random_seed",

@@ -1,5 +1,7 @@
 """tf.linalg: products, norms, diagonals."""
 
+import numpy as np
+
 from gpunet import ops
 from gpunet.arrays import current_device
 from gpunet.dropin.tf.arguments import axes, dtype_name, tensor
@@ -7,6 +9,7 @@ from gpunet.dropin.tf.math import l2_normalize
 from gpunet.tensor import Tensor
 
 __all__ = [
+    "band_part",
     "einsum",
     "eye",
     "global_norm",
@@ -72,6 +75,16 @@ def norm(tensor_, ord="euclidean", axis=None, keepdims=False, name=None):
 def global_norm(t_list, name=None):
     """Return the length of all tensors together."""
     return ops.sqrt(sum(ops.sum(ops.square(tensor(t))) for t in t_list if t is not None))
+
+
+def band_part(input, num_lower, num_upper, name=None):
+    """Return matrices with zeros outside of a band around the diagonal; -1 is all of a side."""
+    x = tensor(input)
+    n, m = x.shape[-2:]
+    rows, columns = np.arange(n)[:, None], np.arange(m)
+    inside = (num_lower < 0) | (rows - columns <= num_lower)
+    inside &= (num_upper < 0) | (columns - rows <= num_upper)
+    return x * tensor(inside.astype(x.dtype))
 
 
 def trace(x, name=None):
