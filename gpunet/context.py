@@ -15,6 +15,7 @@ __all__ = [
     "learning_phase_scope",
     "tracing",
     "trace_scope",
+    "graph_scope",
     "name_scope",
     "scoped_name",
     "get_uid",
@@ -79,6 +80,11 @@ def tracing():
 def trace_scope():
     """Return a context in which ops on symbolic tensors infer shapes and leave no nodes."""
     return _Scope(_tracing, True)
+
+
+def graph_scope():
+    """Return a context in which calls on symbolic tensors leave nodes, also inside of a trace."""
+    return _Scope(_tracing, False)
 
 
 def name_scope(name):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from gpunet import registry
+from gpunet.context import graph_scope
 from gpunet.graph import SymbolicTensor
 from gpunet.layers.base import Layer
 from gpunet.layers.input import Input, InputLayer
@@ -157,8 +158,9 @@ class Sequential(Model):
             start = self._start(first, input_shape, first.dtype)
             self.inputs = self.outputs = [start]
             try:
-                for layer in self._stack:
-                    self._extend(layer)
+                with graph_scope():  # a layer around it may be traced for its shapes
+                    for layer in self._stack:
+                        self._extend(layer)
             except Exception:
                 self.inputs = self.outputs = None
                 raise
