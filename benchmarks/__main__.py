@@ -1,32 +1,38 @@
 """Run the benchmarks.
 
     python -m benchmarks [--only NAME] [--rounds N] [--peer-python PATH] [--json [FOLDER]]
+    python -m benchmarks cpu [--peers A,B] [--help]
 
-The peer is tf_keras, in the environment that ``tests/interop/make_env.py tf`` makes; without it,
-gpunet is measured alone. ``--json`` writes a file ``<name>-<date>.json`` for each benchmark.
+The second trains many models beside several libraries: see `benchmarks.cpu`.  In the first, the
+peer is tf_keras, in the environment that ``tests/interop/make_env.py tf`` makes; without it, gpunet
+is measured alone.  ``--json`` writes a file ``<name>-<date>.json`` for each benchmark.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from benchmarks import (
     applications,
     cold_start,
     common,
+    cpu,
     footprint,
     install_size,
     mlp,
     op_overhead,
-    seeds,
 )
 
 BENCHMARKS = {
     module.NAME: module
-    for module in (op_overhead, mlp, seeds, applications, cold_start, footprint, install_size)
+    for module in (op_overhead, mlp, applications, cold_start, footprint, install_size)
 }
 
 
 def main():
+    if sys.argv[1:2] == ["cpu"]:
+        cpu.main(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(prog="benchmarks", description="Measure gpunet.")
     parser.add_argument("--only", choices=BENCHMARKS, action="append", help="can be repeated")
     parser.add_argument("--rounds", type=int, help="default: what each benchmark thinks enough")

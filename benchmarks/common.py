@@ -137,10 +137,15 @@ def engines(peer_python):
     return {**own, "tf_keras": peer_python} if peer_python else own
 
 
-def child(python, *arguments):
+def child(python, *arguments, variables=None):
     """Run a fresh process at the root of the checkout and return the JSON that it prints.
 
-    Both engines run on the CPU, with the number of threads that they choose themselves.
+    All engines run on the CPU, with the number of threads that they choose themselves.
+
+    Args:
+        python: path.
+        arguments: of the command.
+        variables: dict of more environment variables, or None.
     """
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     environment = {
@@ -149,6 +154,7 @@ def child(python, *arguments):
         "GPUNET_DEVICE": "cpu",
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "TF_USE_LEGACY_KERAS": "1",
+        **(variables or {}),
     }
     done = subprocess.run(
         [str(python), *arguments],

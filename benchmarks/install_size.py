@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.common import ROOT, Report, child, engines
 
-__all__ = ["NAME", "ROUNDS", "run"]
+__all__ = ["NAME", "ROUNDS", "installed", "run"]
 
 NAME = "install_size"
 ROUNDS = 1  # a size doesn't vary
@@ -31,6 +31,23 @@ print(json.dumps({n: s for n, s in sizes.items() if n.split("-")[0] not in ours 
 """
 
 
+def installed(engine, python):
+    """Return the size of each entry of an environment's packages, in bytes.
+
+    Args:
+        engine: str; for ``"gpunet"`` a fresh environment is made from the checkout.
+        python: Python of an environment that holds the engine and nothing else.
+    """
+    if engine != "gpunet":
+        return child(python, "-c", CODE)
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        python = Path(folder) / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+        install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(ROOT)]
+        subprocess.run([python, *install], check=True, stdin=subprocess.DEVNULL)
+        return child(python, "-c", CODE)
+
+
 def run(rounds, peer_python=None):
     """Install gpunet from the checkout in a fresh environment and add up what is there.
 
@@ -41,14 +58,7 @@ def run(rounds, peer_python=None):
     Returns:
         Report.
     """
-    results = {}
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        python = Path(folder) / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-        install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(ROOT)]
-        subprocess.run([python, *install], check=True, stdin=subprocess.DEVNULL)
-        for engine, interpreter in {**engines(peer_python), "gpunet": python}.items():
-            results[engine] = child(interpreter, "-c", CODE)
+    results = {e: installed(e, python) for e, python in engines(peer_python).items()}
     rows = []
     for engine, sizes in results.items():
         largest = sorted(sizes, key=sizes.get, reverse=True)[:4]

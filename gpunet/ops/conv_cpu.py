@@ -17,6 +17,7 @@ import numpy as np
 from gpunet import threads
 from gpunet.ops.conv_runs import Runs, suits
 from gpunet.ops.conv_windows import Windows, box_index, split, take, thread_buffers
+from gpunet.ops.memory import empty
 from gpunet.ops.window import Window
 
 __all__ = ["forward", "input_gradient", "kernel_gradient"]
@@ -224,7 +225,7 @@ def forward(x, kernel, bias, w, groups, relu=False, live=None):
         Array (N, *out, F).
     """
     x = np.ascontiguousarray(x)
-    y = np.empty((len(x), *w.out, kernel.shape[-1]), x.dtype)
+    y = empty((len(x), *w.out, kernel.shape[-1]), x.dtype)
     outputs = []
     for channels, filters in _grouped(kernel.shape, groups):
         own = kernel[..., filters]
@@ -301,7 +302,7 @@ def input_gradient(gy, kernel, bias, w, groups, relu=False, live=None):
     """
     gy = np.ascontiguousarray(gy)
     depth = kernel.shape[-2]
-    gx = np.empty((len(gy), *w.size, depth * groups), gy.dtype)
+    gx = empty((len(gy), *w.size, depth * groups), gy.dtype)
     depthwise = _is_depthwise(kernel.shape, groups)
     outputs = []
     for elements, cells, window in _phases(w):

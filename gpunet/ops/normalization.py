@@ -11,6 +11,7 @@ from gpunet import threads
 from gpunet.autodiff import differentiable, unbroadcast
 from gpunet.ops.elementwise import as_float
 from gpunet.ops.infer import axes_of, broadcast, reduced
+from gpunet.ops.memory import empty
 
 __all__ = ["normalize", "affine"]
 
@@ -224,7 +225,7 @@ def normalize_rows(xp, x, gamma=None, beta=None, mask=None, /, *, axes, epsilon=
     # No digits are lost beyond those that ``x`` itself, rounded, lacks.
     shift = rows.wide((0 if beta is None else beta) - mean * scale)
     scale = rows.wide(scale)
-    y = np.empty(rows.shape, x.dtype)
+    y = empty(rows.shape, x.dtype)
 
     def write(i, block, scratch):
         np.multiply(flat[block], scale, out=y[block])
@@ -265,7 +266,7 @@ def normalize_rows_backward(xp, saved, gy, needs):
     along = along / rows.count
     level = level / rows.count - mean * along
     factor, level, along = map(rows.wide, (factor, level, along))
-    gx = np.empty(x.shape, x.dtype)
+    gx = empty(x.shape, x.dtype)
 
     def write(i, block, scratch):
         part = gx[block]

@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from gpunet import threads
+from gpunet.ops.memory import empty
 from gpunet.ops.window import Window
 
 __all__ = ["per_axis", "pooled", "max_gradient", "sum_gradient"]
@@ -148,7 +149,7 @@ def pooled(function, x, w, first, counts=None):
         first: int, its first axis.
         counts: array (*out, 1), or (1, ..., 1).
     """
-    y = np.empty((*x.shape[:first], *w.out, *x.shape[first + w.rank :]), x.dtype)
+    y = empty((*x.shape[:first], *w.out, *x.shape[first + w.rank :]), x.dtype)
     flat, result = _flat(x, w, first), _flat(y, w, first)
 
     def work(outer, inner, axes, scratch):
@@ -225,7 +226,7 @@ def max_gradient(gy, x, y, w, first):
         w: Window.
         first: int, its first axis.
     """
-    gx = np.empty(x.shape, gy.dtype)
+    gx = empty(x.shape, gy.dtype)
     flat, result, seed, target = (_flat(a, w, first) for a in (x, y, np.ascontiguousarray(gy), gx))
 
     def work(outer, inner, axes, scratch):
@@ -256,7 +257,7 @@ def sum_gradient(gy, shape, counts, w, first):
         w: Window.
         first: int, its first axis.
     """
-    gx = np.empty(shape, gy.dtype)
+    gx = empty(shape, gy.dtype)
     seed, target = (_flat(a, w, first) for a in (np.ascontiguousarray(gy), gx))
 
     def work(outer, inner, axes, scratch):

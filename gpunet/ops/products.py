@@ -8,6 +8,7 @@ when another process wants the core; training steps therefore keep BLAS at one t
 import numpy as np
 
 from gpunet import threads
+from gpunet.ops.memory import empty
 
 __all__ = ["product"]
 
@@ -32,7 +33,7 @@ def product(xp, a, b, out=None):
     if m * n * k < _SPREAD or not threads.spreading():
         return np.matmul(a, b, out=out)
     if out is None:
-        out = np.empty((m, n), np.result_type(a, b))
+        out = empty((m, n), np.result_type(a, b))
     across = n > m
     step = -(-max(m, n) // (4 * threads.count()))  # small parts even out
     step = -(-step // 16) * 16  # whole vectors

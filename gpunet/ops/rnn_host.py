@@ -8,12 +8,11 @@ inputs come as one matrix product each.
 """
 
 import contextlib
-import math
-import threading
 
 import numpy as np
 
 from gpunet import threads
+from gpunet.ops.memory import empty
 from gpunet.ops.products import product
 
 __all__ = ["SCALES", "Parts", "Scan", "apply", "prepare", "slope"]
@@ -78,49 +77,6 @@ def _transposed(a):
     return np.array(np.swapaxes(a, -1, -2), order="C")
 
 
-class _Rooms:
-    """Large arrays that are used again: new memory costs a page fault for each 4 KB of it.
-
-    Args:
-        least: int, bytes from which on an array is kept.
-        most: int, bytes that are kept in all.
-    """
-
-    def __init__(self, least=2**18, most=2**28):
-        self.least, self.most = least, most
-        self._lock = threading.Lock()
-        self._kept = {}  # bytes -> list of flat arrays
-        self._total = 0
-
-    def take(self, shape, dtype):
-        """Return (array of undefined contents, what to give back or None)."""
-        size = math.prod(shape) * dtype.itemsize
-        if size < self.least:
-            return np.empty(shape, dtype), None
-        with self._lock:
-            found = self._kept.get(size)
-            room = found.pop() if found else None
-            if room is not None:
-                self._total -= size
-        if room is None:
-            room = np.empty(size, np.uint8)
-        return room.view(dtype).reshape(shape), room
-
-    def give(self, rooms):
-        """Take arrays back."""
-        with self._lock:
-            for room in rooms:
-                if self._total + room.nbytes > self.most:
-                    self._kept.clear()  # those of a model that is gone, perhaps
-                    self._total = 0
-                if room.nbytes <= self.most:
-                    self._kept.setdefault(room.nbytes, []).append(room)
-                    self._total += room.nbytes
-
-
-_rooms = _Rooms()
-
-
 class Scan:
     """One call: workspace, forward and backward walk.
 
@@ -136,7 +92,6 @@ class Scan:
     gates = states = 1
 
     def __init__(self, arrays, states, options, alone=True):
-        self.rooms = []
         self.multiply = _product if alone else _one_product
         x, self.kernel, self.recurrent, self.bias, mask, x_keep, h_keep = arrays
         self.options = options
@@ -162,13 +117,7 @@ class Scan:
 
     def _empty(self, *shape):
         """Return an array for work inside; results are others."""
-        array, room = _rooms.take(shape, self.dtype)
-        if room is not None:
-            self.rooms.append(room)
-        return array
-
-    def __del__(self):
-        _rooms.give(self.rooms)
+        return empty(shape, self.dtype)
 
     def _keep(self, keep, rate):
         return None if keep is None else keep.astype(self.dtype) * (1 / (1 - rate))
