@@ -227,7 +227,7 @@ def vgg19(k):
 
 
 WORKLOADS = {
-    "mlp": Workload(mlp, [((784,), 0)], [(10,)], 64, 100, words="784-64-64-10"),
+    "mlp": Workload(mlp, [((784,), 0)], [(10,)], 64, 50, words="784-64-64-10"),
     "mlp_wide": Workload(mlp_wide, [((784,), 0)], [(10,)], 128, 20, words="784-512-512-10"),
     "mnist_cnn": Workload(mnist_cnn, [((28, 28, 1), 0)], [(10,)], 128, 4),
     "toy_resnet": Workload(toy_resnet, [((32, 32, 3), 0)], [(10,)], 64, 4),
