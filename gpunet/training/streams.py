@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+import types
 from typing import NamedTuple
 
 from gpunet.data.sequence import Sequence
@@ -62,7 +63,14 @@ def is_sequence(x):
 
 
 def is_stream(x):
-    """Return whether an object gives batches, rather than being an array or a nest of them."""
+    """Return whether an object gives batches, rather than being an array or a nest of them.
+
+    Raises:
+        TypeError: a class or a function that makes such an object.
+    """
+    if isinstance(x, (type, types.FunctionType)):
+        kind = "class" if isinstance(x, type) else "function"
+        raise TypeError(f"expected data, got the {kind} {x.__name__}; call it")
     return not _is_data(x) and (hasattr(x, "__iter__") or is_sequence(x))
 
 
@@ -313,11 +321,12 @@ class Iterated(Stream):
                 return
 
     def _too_few(self):
-        wanted = (
-            f"{self.passes} x {self.steps} batches were wanted" if self.steps else "none before"
+        if not self.steps:
+            return ValueError(f"{self.what}: {self._name()} gave no batches")
+        return ValueError(
+            f"{self.what}: {self._name()} ended after {self._taken} batches, "
+            f"{self.passes} x {self.steps} batches were wanted"
         )
-        return ValueError(f"{self.what}: {self._name()} ended after {self._taken} batches, "
-                          f"{wanted}")  # fmt: skip
 
 
 def _length(source):

@@ -376,10 +376,13 @@ def test_a_generator_that_ends_early(data):
                   verbose=0)  # fmt: skip
     with pytest.raises(ValueError, match="^evaluate: .* ended after 5 batches"):
         model.evaluate(iter(cut(*data)), steps=6, verbose=0)
-    with pytest.raises(ValueError, match="^predict: .* ended after 0 batches"):
+    with pytest.raises(ValueError, match="^predict: the list_iterator object gave no batches"):
         model.predict(iter([]))
     with pytest.raises(ValueError, match="ended after 0 batches"):
         model.fit(Iterable([]), steps_per_epoch=3, verbose=0)
+    for uncalled in (Batches, failing):
+        with pytest.raises(TypeError, match=f"got the .* {uncalled.__name__}; call it"):
+            model.fit(uncalled, verbose=0)
     with pytest.raises(ValueError, match="Batches has no batches"):
         model.fit(Batches(data[0][:0], data[1][:0]), verbose=0)
 
