@@ -16,7 +16,10 @@ from gpunet.graph import SymbolicTensor
 from gpunet.nest import flatten, map_nest
 from gpunet.tensor import Tensor
 
-__all__ = ["StandIns", "Survey", "current", "mentioned"]
+__all__ = ["StandIns", "Survey", "current", "may_reach", "mentioned"]
+
+# Names by which code comes to tensors of a graph that it doesn't hold.
+_WAYS = {"gradients", "input", "output", "get_layer", "get_output_at"}
 
 _current = ContextVar("gpunet_stand_ins", default=None)
 
@@ -149,6 +152,14 @@ def mentioned(function):
     found = {}
     _search(function, found, 3, set())
     return found
+
+
+def may_reach(function):
+    """Return whether a function's code asks layers or models for tensors of their graph."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return code is not None and not _WAYS.isdisjoint(code.co_names)
 
 
 def _search(value, found, depth, seen):

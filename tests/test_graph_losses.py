@@ -123,6 +123,34 @@ def test_layers_called_in_a_loss(seeds):
     np.testing.assert_array_equal(features.get_weights()[0], frozen)
 
 
+def test_tensors_that_the_model_is_asked_for(seeds):
+    x = Input((4,))
+    model = Model(x, Dense(1)(Dense(3, activation="tanh", name="h")(x)))
+
+    def sparse(y_true, y_pred):
+        return K.square(y_pred[:, 0]) + K.sum(K.abs(model.get_layer("h").output), axis=-1)
+
+    def steep(y_true, y_pred):
+        slope = K.gradients(y_pred, model.input)[0]
+        return K.sum(K.square(slope), axis=-1)
+
+    data = keras.convert_to_tensor(DATA)
+    hidden = Model(x, model.get_layer("h").output)
+    for loss in (sparse, steep):
+        with GradientTape() as tape:
+            tape.watch(data)
+            y = model(data)
+        if loss is steep:
+            want = (tape.gradient(y, data).numpy() ** 2).sum(axis=1).mean()
+        else:
+            want = np.mean(y.numpy() ** 2) + np.abs(hidden.predict(DATA)).sum(axis=1).mean()
+        model.compile("sgd", loss)
+        got = model.evaluate(DATA, np.zeros((24, 1)), batch_size=24, verbose=0)
+        assert got == pytest.approx(want, rel=1e-4)
+        history = model.fit(DATA, np.zeros((24, 1)), epochs=3, verbose=0).history["loss"]
+        assert history[-1] < history[0]
+
+
 def test_tensors_of_another_graph_are_an_error():
     other = Dense(2)(Input((3,)))
     model = Sequential([Dense(2, input_shape=(4,))])

@@ -8,7 +8,7 @@ from gpunet.graph import SymbolicTensor
 from gpunet.losses import functions
 from gpunet.metrics import Mean
 from gpunet.metrics.lookup import FunctionMetric
-from gpunet.stand_ins import Survey, mentioned
+from gpunet.stand_ins import Survey, may_reach, mentioned
 
 __all__ = ["Reporting", "is_built_in"]
 
@@ -59,7 +59,7 @@ class Reporting:
         used, survey = {}, Survey()
         for function, i in self._own_functions():
             held = mentioned(function)
-            if not held:
+            if not held and not may_reach(function):
                 continue
             one = Survey()
             y_true, y_pred = (SymbolicTensor(self.shapes[i], "float32") for _ in range(2))
