@@ -95,6 +95,11 @@ def open_for_reading(source):
             stack.enter_context(_kept_image(file, data))
             return _Opened(file, stack.pop_all())
     except (OSError, RuntimeError, ValueError) as error:
+        if "lock" in str(error).lower():
+            raise FileFormatError(
+                f"HDF5 can't lock {name_of(source)}; where a drive has no locks, set the "
+                f"environment variable HDF5_USE_FILE_LOCKING=FALSE ({error})"
+            ) from None
         raise FileFormatError(
             f"{name_of(source)} is no HDF5 file, or it is damaged{_instead(source)}: {error}"
         ) from None

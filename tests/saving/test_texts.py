@@ -138,3 +138,22 @@ def test_finding_bytes_in_a_stream():
     for start in (0, 1 << 20, len(data) - 4, len(data) - 3):
         assert stream.find(b"GCOL", start) == data.find(b"GCOL", start)
     assert len(stream) == len(data) and stream[5:9] == b"aaaa"
+
+
+def test_drives_without_locks(tmp_path, monkeypatch):
+    """Files are opened without locks; what HDF5 has to say about them is passed on."""
+    small().save(tmp_path / "m.h5")
+    original, given = h5py.File.__init__, []
+
+    def opened(self, *args, **kwargs):
+        if isinstance(args[0], str):  # and not what is open already
+            given.append(kwargs.get("locking"))
+        if len(given) > 1:
+            raise OSError("unable to lock file, errno = 37, error message = 'No locks available'")
+        original(self, *args, **kwargs)
+
+    monkeypatch.setattr(h5py.File, "__init__", opened)
+    load_model(tmp_path / "m.h5")
+    assert given == [False]
+    with pytest.raises(FileFormatError, match=r"can't lock '.*m\.h5'.*HDF5_USE_FILE_LOCKING"):
+        load_model(tmp_path / "m.h5")
