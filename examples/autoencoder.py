@@ -58,7 +58,7 @@ def main():
     x_train, x_test = load(args.quick)
     rng = np.random.default_rng(0)
     seen_train, seen_test = noisy(x_train, rng), noisy(x_test, rng)
-    encoder, autoencoder = build(x_train.shape[1:], 12 if args.quick else 32)
+    encoder, autoencoder = build(x_train.shape[1:], 8 if args.quick else 32)
     encoder.summary()
     autoencoder.summary()
     autoencoder.compile("adam", "binary_crossentropy")

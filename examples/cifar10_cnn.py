@@ -38,7 +38,7 @@ def shapes(count, size=16):
 def load(quick):
     """Return images with values from 0 to 1, and their classes as one-hot rows."""
     (x_train, y_train), (x_test, y_test) = (
-        (shapes(700), shapes(200)) if quick else cifar10.load_data()
+        (shapes(600), shapes(150)) if quick else cifar10.load_data()
     )
     classes = int(y_train.max()) + 1
     x_train, x_test = (x.astype("float32") / 255 for x in (x_train, x_test))

@@ -301,7 +301,7 @@ def test_schedule_by_the_rate_so_far(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL, which this system lacks")
-@pytest.mark.parametrize("save_freq", ["'epoch'", "2"])
+@pytest.mark.parametrize("save_freq", [pytest.param("'epoch'", marks=pytest.mark.slow), "2"])
 def test_kill_9(tmp_path, save_freq):
     script = tmp_path / "train.py"
     script.write_text(

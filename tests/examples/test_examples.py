@@ -10,7 +10,7 @@ import pytest
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
 # name -> the line that says how good it became, the least or the most it may say
 RESULTS = {
-    "autoencoder": (r"mean square error: .* before, (.*) after", "most", 0.06),
+    "autoencoder": (r"mean square error: .* before, (.*) after", "most", 0.07),
     "cifar10_cnn": (r"test accuracy: (.*)", "least", 0.5),  # of four classes
     "imdb_lstm": (r"test accuracy: (.*)", "least", 0.9),
     "lstm_text_generation": (r"loss: .* at first, (.*) at last", "most", 0.2),
@@ -21,6 +21,8 @@ RESULTS = {
     "ticket_router": (r"department accuracy: (.*)", "least", 0.9),
     "vae": (r"validation loss: .* at first, (.*) at last", "most", 28.0),
 }
+# .ci/run runs the first as people do, test_application_examples.py the others
+ELSEWHERE = ("digits", "feature_extraction", "fine_tuning", "grad_cam")
 
 
 def run(monkeypatch, name, *arguments):
@@ -43,7 +45,7 @@ def test_quick_mode(name, monkeypatch, capsys, tmp_path):
 
 def test_every_example_is_tested():
     names = {path.stem for path in EXAMPLES.glob("*.py")}
-    assert names == {*RESULTS, "digits"}  # .ci/run runs that one as people do
+    assert names == {*RESULTS, *ELSEWHERE}
 
 
 @pytest.mark.parametrize("name", sorted(RESULTS))
