@@ -108,11 +108,13 @@ def script(text, **options):
 
 
 TRAINS = """
-    import multiprocessing, sys
+    import multiprocessing, signal
     import gpunet
     from gpunet.layers import Dense
     from gpunet.models import Sequential
     from worker_data import Drawn, Slow
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 
     class Say(gpunet.callbacks.Callback):
         def on_batch_end(self, batch, logs=None):
