@@ -1,11 +1,12 @@
 """Run the benchmarks.
 
     python -m benchmarks [--only NAME] [--rounds N] [--peer-python PATH] [--json [FOLDER]]
-    python -m benchmarks cpu [--peers A,B] [--help]
+    python -m benchmarks cpu|gpu [--peers A,B] [--help]
 
-The second trains many models beside several libraries: see `benchmarks.cpu`.  In the first, the
-peer is tf_keras, in the environment that ``tests/interop/make_env.py tf`` makes; without it, gpunet
-is measured alone.  ``--json`` writes a file ``<name>-<date>.json`` for each benchmark.
+The second trains many models beside several libraries: see `benchmarks.cpu` and `benchmarks.gpu`.
+In the first, the peer is tf_keras, in the environment that ``tests/interop/make_env.py tf`` makes;
+without it, gpunet is measured alone.  ``--json`` writes a file ``<name>-<date>.json`` for each
+benchmark.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from benchmarks import (
     common,
     cpu,
     footprint,
+    gpu,
     install_size,
     mlp,
     op_overhead,
@@ -30,8 +32,9 @@ BENCHMARKS = {
 
 
 def main():
-    if sys.argv[1:2] == ["cpu"]:
-        cpu.main(sys.argv[2:])
+    large = {"cpu": cpu, "gpu": gpu}.get(sys.argv[1] if len(sys.argv) > 1 else None)
+    if large is not None:
+        large.main(sys.argv[2:])
         return
     parser = argparse.ArgumentParser(prog="benchmarks", description="Measure gpunet.")
     parser.add_argument("--only", choices=BENCHMARKS, action="append", help="can be repeated")

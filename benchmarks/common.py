@@ -145,7 +145,7 @@ def child(python, *arguments, variables=None):
     Args:
         python: path.
         arguments: of the command.
-        variables: dict of more environment variables, or None.
+        variables: dict of more environment variables, None for those to leave out.
     """
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     environment = {
@@ -156,6 +156,7 @@ def child(python, *arguments, variables=None):
         "TF_USE_LEGACY_KERAS": "1",
         **(variables or {}),
     }
+    environment = {k: v for k, v in environment.items() if v is not None}
     done = subprocess.run(
         [str(python), *arguments],
         cwd=ROOT,

@@ -22,7 +22,7 @@ from benchmarks.common import RESULTS, Report, child, interleaved, paired_ratio
 from benchmarks.install_size import installed
 from benchmarks.workloads import WORKLOADS
 
-__all__ = ["main"]
+__all__ = ["MODES", "main", "table"]
 
 OTHER = 0.2  # cores that other processes may take until a measurement counts as disturbed
 STORED = ("mlp", "mnist_cnn")  # saved, and loaded again by fresh processes
@@ -51,7 +51,7 @@ def main(arguments=None):
     floors = {w: floor.work(WORKLOADS[w]) for w in args.workloads}
     for work in floors.values():
         work["ms"] = 1e3 * max(work["flops"] / limits["flops"], work["bytes"] / limits["bytes"])
-    reports = [_table(mode, words, pythons, samples, floors) for mode, words in MODES.items()]
+    reports = [table(mode, words, pythons, samples, floors) for mode, words in MODES.items()]
     reports.append(_others(pythons, cold, args))
     for report in reports:
         report.notes += _disturbed(samples) if report is reports[0] else []
@@ -152,10 +152,10 @@ def _values(found, mode):
     return [s[mode] for s in found if s.get(mode) is not None]
 
 
-def _table(mode, words, pythons, samples, floors):
+def table(mode, words, pythons, samples, floors=None):
     """Return a Report: medians of each engine, and how many times ours each peer takes."""
     others = [e for e in pythons if e != "gpunet"]
-    scale, timed = (1e-6, False) if mode == "memory" else (1, mode == "fit_ms")
+    scale, timed = (1e-6, False) if mode == "memory" else (1, mode == "fit_ms" and floors)
     rows, ratios, multiples = [], {e: [] for e in others}, {e: [] for e in pythons}
     fastest = []
     for workload, found in samples.items():

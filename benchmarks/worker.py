@@ -1,6 +1,7 @@
 """Measure one workload with one library and print the result as JSON.
 
     python -m benchmarks.worker --engine NAME --workload NAME [--seconds S] [--save PATH]
+        [--device cpu|cuda]
     python -m benchmarks.worker --engine NAME --load PATH
 
 It runs in the library's own environment, so it imports nothing but NumPy and that library.
@@ -13,7 +14,8 @@ import statistics
 import time
 
 MODULES = {"gpunet": "gpunet", "tf_keras": "tf_keras", "keras-jax": "keras",
-           "keras-torch": "keras", "torch": "torch"}  # fmt: skip
+           "keras-torch": "keras", "torch": "torch", "torch-last": "torch",
+           "torch-compile": "torch"}  # fmt: skip
 
 __all__ = ["MODULES"]
 
@@ -46,10 +48,19 @@ def repeated(work, seconds, least=3):
 class TorchModel:
     """A PyTorch model with the few methods that are measured, as its users write such loops."""
 
-    def __init__(self, module, losses):
+    def __init__(self, module, losses, device="cpu", way="torch"):
         import torch
 
-        self.torch, self.module = torch, module
+        torch.set_float32_matmul_precision("high")  # TF32 where there is any
+        torch.backends.cudnn.allow_tf32 = True
+        self.torch, self.device = torch, device
+        self.last = way == "torch-last"
+        module = module.to(device)
+        if self.last:
+            module = module.to(memory_format=torch.channels_last)
+        if way == "torch-compile":
+            module = torch.compile(module, mode="reduce-overhead")  # with CUDA graphs
+        self.module = module
         f = torch.nn.functional
         known = {"binary_crossentropy": f.binary_cross_entropy_with_logits,
                  "categorical_crossentropy": f.cross_entropy, "mse": f.mse_loss}  # fmt: skip
@@ -57,7 +68,11 @@ class TorchModel:
         self.optimizer = torch.optim.RMSprop(module.parameters(), lr=1e-3, alpha=0.9, eps=1e-7)
 
     def tensors(self, arrays):
-        return [self.torch.from_numpy(a) for a in as_list(arrays)]
+        found = [self.torch.from_numpy(a).to(self.device) for a in as_list(arrays)]
+        if self.last:
+            last = self.torch.channels_last
+            found = [a.to(memory_format=last) if a.ndim == 4 else a for a in found]
+        return found
 
     def step(self, x, y):
         self.optimizer.zero_grad()
@@ -75,7 +90,7 @@ class TorchModel:
         self.module.train()
         x, y = self.tensors(x), self.tensors(y)
         total = 0.0
-        for rows in self.torch.randperm(len(x[0])).split(batch_size):
+        for rows in self.torch.randperm(len(x[0]), device=self.device).split(batch_size):
             total += self.step([a[rows] for a in x], [a[rows] for a in y])
         return float(total)
 
@@ -86,7 +101,7 @@ class TorchModel:
                 as_list(self.module(*p))
                 for p in zip(*[a.split(batch_size) for a in self.tensors(x)])
             ]
-            return [self.torch.cat(p).numpy() for p in zip(*parts)]
+            return [self.torch.cat(p).cpu().numpy() for p in zip(*parts)]
 
     def predict_on_batch(self, x):
         return self.predict(x, len(as_list(x)[0]))
@@ -101,12 +116,12 @@ def as_list(value):
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def make(engine, library, workload, name):
+def make(engine, library, workload, name, device):
     """Return (model, inputs, targets), the model compiled."""
     import numpy as np
 
     x, y = workload.data()
-    if engine == "torch":
+    if MODULES[engine] == "torch":
         from benchmarks.torch_models import MODELS
 
         def first(a, back):  # channels first; ids and flat data as they are
@@ -115,7 +130,7 @@ def make(engine, library, workload, name):
         sequence = name in ("siamese", "char_lstm")  # recurrent layers take features last
         x = [a if sequence else first(a, 1) for a in x]
         y = [first(a, 1) for a in y]
-        return TorchModel(MODELS[name](), workload.losses()), x, y
+        return TorchModel(MODELS[name](), workload.losses(), device, engine), x, y
     model = workload.build(library)
     if workload.trains:
         losses = workload.losses()
@@ -127,16 +142,21 @@ def simple(arrays):
     return arrays[0] if len(arrays) == 1 else arrays
 
 
-def measure(engine, name, seconds, save):
+def measure(engine, name, seconds, save, device):
     before = time.perf_counter()
     library = importlib.import_module(MODULES[engine])
-    importlib.import_module(f"{MODULES[engine]}.nn" if engine == "torch" else MODULES[engine])
-    found = {"import_s": time.perf_counter() - before, "version": library.__version__}
+    if MODULES[engine] == "torch":
+        importlib.import_module("torch.nn")
+    found = {
+        "engine": engine,
+        "import_s": time.perf_counter() - before,
+        "version": library.__version__,
+    }
     from benchmarks.workloads import WORKLOADS
 
     workload = WORKLOADS[name]
     batch = workload.batch
-    model, x, y = make(engine, library, workload, name)
+    model, x, y = make(engine, library, workload, name, device)
     head, target = simple([a[:batch] for a in x]), simple([a[:batch] for a in y])
     one = simple([a[:1] for a in x])
     whole, targets = simple(x), simple(y)
@@ -178,11 +198,12 @@ def main():
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--save")
     parser.add_argument("--load")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="for PyTorch")
     args = parser.parse_args()
     if args.load:
         found = load(args.engine, args.load)
     else:
-        found = measure(args.engine, args.workload, args.seconds, args.save)
+        found = measure(args.engine, args.workload, args.seconds, args.save, args.device)
     print(json.dumps(found))
 
 

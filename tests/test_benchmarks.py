@@ -1,0 +1,63 @@
+"""The benchmarks' own machinery: what is left out is named, and what was measured is kept."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks import gpu
+
+    monkeypatch.setattr(gpu, "_there", lambda engines: ({n: engines[n] for n in ("gpunet",)}, []))
+    monkeypatch.setattr(gpu, "_clocks", lambda: {"name": "NVIDIA H200"})
+    return gpu
+
+
+def sample(engine, how, workload, seconds):
+    return {"engine": engine, "version": "1", "fit_ms": 2.0, "memory": 1e6}
+
+
+def test_gpu_benchmark_goes_on_where_it_ended(gpu, monkeypatch, tmp_path):
+    asked = []
+
+    def run(engine, how, workload, seconds):
+        asked.append(workload)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return sample(engine, how, workload, seconds)
+
+    arguments = ["--workloads", "mlp,mnist_cnn", "--rounds", "1", "--json", str(tmp_path)]
+    monkeypatch.setattr(gpu, "_run", run)
+    with pytest.raises(KeyboardInterrupt):
+        gpu.main(arguments)
+    gpu.main(arguments)
+    assert asked == ["mlp", "mnist_cnn", "mnist_cnn"]
+    (written,) = tmp_path.glob("h200-*.json")
+    result = json.loads(written.read_text(encoding="utf8"))
+    assert set(result["samples"]["processes"]) == {"mlp/gpunet/0", "mnist_cnn/gpunet/0"}
+
+
+def test_gpu_benchmark_keeps_to_its_budget(gpu, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(gpu, "_run", sample)
+    gpu.main(["--workloads", "mlp", "--json", str(tmp_path), "--budget", "1"])
+    assert "the budget ended before mlp/gpunet/0" in capsys.readouterr().out
+
+
+def test_gpu_check_names_what_is_missing(tmp_path):
+    if subprocess.run([sys.executable, "-c", "import cupy"], capture_output=True).returncode == 0:
+        pytest.skip("CuPy is here, so nothing is missing")
+    done = subprocess.run(
+        ["bash", "benchmarks/gpu_check.sh", "--out", str(tmp_path)],
+        cwd=ROOT, env={**os.environ, "PYTHON": sys.executable}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "needed here and missing: " in done.stderr and "cupy" in done.stderr
+    assert not list(tmp_path.iterdir())
