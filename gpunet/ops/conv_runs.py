@@ -39,8 +39,11 @@ def suits(windows, filters, gradient=False):
         return False
     pitch = max(out, w.size[-1] + max(0, *w.pads[-1])) if w.rank > 1 else out
     wasted = (pitch / out - 1) * filters / COPY  # for each number of a window
-    if gradient:
-        return wasted + filters * run / math.prod(w.out[-2:]) < 1
+    if gradient:  # images follow each other, so that rows below the outputs are wasted too
+        out = w.out[-2:]
+        whole = [n + sum(pads) for n, pads in zip(w.size[-2:], w.pads[-2:])]
+        wasted = (math.prod(whole) / math.prod(out) - 1) * filters / COPY
+        return w.rank < 3 and wasted < 1
     return wasted + (cells // run - 1) * filters / (cells * depth) < 1
 
 
@@ -52,6 +55,7 @@ class _Layout:
         rows, count: sizes of the last two axes of the box (1 row in one dimension).
         pitch: runs from one row of outputs to the next.
         runs: int, from the first output of a plane to its last.
+        apart: int, runs from one plane to the next.
         offset: int, bytes from an image's start to its first run; None where a copy is needed.
         shape, tail: shape of that copy without the images' axis, and numbers behind it.
         source, target: index of its part inside the input, and of that part in the copy.
@@ -85,6 +89,7 @@ class _Layout:
             strides, self.offset = [windows.dtype.itemsize * n for n in sizes], None
         self.runs = (self.rows - 1) * self.pitch + self.count
         self.strides = strides[: max(1, w.rank - 1)]
+        self.apart = self.strides[-1] // (windows.depth * windows.dtype.itemsize)
         steps = [stride * d for stride, d in zip(strides[1:-2], w.dilation)]
         self.hops = [
             sum([c * step for c, step in zip(cell, steps)])
@@ -168,32 +173,29 @@ class Runs:
         return found[:, 0] if self.windows.w.rank == 1 else found
 
     def lay(self, box, gy, live, buffers):
-        """Return the incoming gradients of a box, zeros where outputs are left out."""
-        at = self._layout(box)
-        shape = (len(gy), *at.planes, at.rows, at.pitch, self.filters)
-        laid = buffers.get("gy", shape, self.windows.dtype)
-        laid[..., at.count :, :] = 0
-        place = laid[..., : at.count, :]
-        if self.windows.w.rank == 1:
-            place = place[:, 0]
-        take(gy, live, place, buffers)
+        """Return the incoming gradients of a box for all of its runs: zeros where outputs are left
+        out.  Of one or two dimensions only."""
+        at, dtype = self._layout(box), self.windows.dtype
+        laid = buffers.get("gy", ((len(gy) - 1) * at.apart + at.runs, self.filters), dtype)
+        laid.fill(0)
+        shape = (len(gy), at.rows, at.count, self.filters)
+        row = self.filters * dtype.itemsize
+        strides = (at.apart * row, at.pitch * row, row, dtype.itemsize)
+        place = np.ndarray(shape, dtype, laid, 0, strides)
+        take(gy, live, place[:, 0] if self.windows.w.rank == 1 else place, buffers)
         return laid
 
     def gradient(self, box, laid, out, buffers):
         """Write the kernel's gradient from a box, given what `lay` made."""
-        at = self._layout(box)
-        array, offset = self._find(at, box, buffers)
-        planes = laid.shape[:-3]
-        laid = laid.reshape((*planes, -1, self.filters))
-        shape = (self.length, self.filters)
-        each = buffers.get("each", (math.prod(planes), *shape), laid.dtype)
-        for hop, total in zip(at.hops, out.reshape((-1, *shape))):
-            for p in range(min(self.run, at.runs)):
-                a = self._matrix(at, array, offset + hop, len(laid), p)
-                rows = laid[..., p : at.runs : self.run, :]
-                np.matmul(a.swapaxes(-1, -2), rows, out=each.reshape((*planes, *shape)))
-                if p == 0:
-                    np.add.reduce(each, axis=0, out=total)
-                else:
-                    for one in each:
-                        total += one
+        array, offset = self._find(self._layout(box), box, buffers)
+        shape, size = (self.length, self.filters), array.itemsize
+        part = buffers.get("part", shape, laid.dtype)
+        for hop, total in zip(self._layout(box).hops, out.reshape((-1, *shape))):
+            for p in range(min(self.run, len(laid))):
+                rows = laid[p :: self.run]
+                begin = offset + hop + p * self.windows.depth * size
+                strides = (self.length * size, size)
+                a = np.ndarray((len(rows), self.length), array.dtype, array, begin, strides)
+                np.matmul(a.T, rows, out=part if p else total)
+                if p:
+                    total += part
