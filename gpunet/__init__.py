@@ -1,6 +1,6 @@
 """Classic Keras on CuPy and NumPy."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 from gpunet import (
     activations,
