@@ -110,7 +110,7 @@ def test_overwritten_stretches(written, path):
     "content, match",
     [
         (b"", "is empty"),
-        (b"PK\x03\x04 and so on", r"\.keras"),
+        (b"PK\x03\x04 and so on", "the archive is damaged"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
         (b"no model at all", "no HDF5 file"),
     ],
