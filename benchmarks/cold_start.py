@@ -26,6 +26,8 @@ version = importlib.import_module({module!r}).__version__
 print(json.dumps({{"sum": float(sum(a.sum() for a in y)), "version": version}}))
 """
 
+_VARIABLES = {"keras": {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}}
+
 
 def run(rounds, peer_python=None):
     """Start programs of gpunet, tf_keras and Keras 3 that load a model and predict, taking turns.
@@ -47,10 +49,10 @@ def run(rounds, peer_python=None):
         commands = {m: (p, "-c", CODE.format(module=m, path=path)) for m, p in pythons.items()}
         taken = {module: [] for module in commands}
         for module, command in commands.items():
-            versions[module] = child(*command)["version"]
+            versions[module] = child(*command, variables=_VARIABLES.get(module))["version"]
         for module in interleaved(commands, rounds):
             started = time.perf_counter()
-            child(*commands[module])
+            child(*commands[module], variables=_VARIABLES.get(module))
             taken[module].append(time.perf_counter() - started)
         rows += [(f"{name}, {m}", spread(seconds, 2)) for m, seconds in taken.items()]
         samples[name] = taken
