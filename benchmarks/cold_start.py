@@ -10,8 +10,8 @@ __all__ = ["NAME", "ROUNDS", "run"]
 NAME = "cold_start"
 ROUNDS = 7
 
-# A Sequential MLP, and two LSTM and two Embedding layers with two inputs and outputs.
-FILES = ("fmt_k216_sequential_list", "seed_twitter_dict")
+# An MLP, and two LSTM and two Embedding layers with two inputs and outputs.
+FILES = ("seed_mlp_functional", "seed_twitter_dict")
 STORED = ROOT / "tests" / "fixtures" / "h5"
 CODE = """
 import json
