@@ -9,10 +9,11 @@ import warnings
 import numpy as np
 
 from gpunet.backend import randomness
+from gpunet.durable import UNFINISHED
 from gpunet.errors import FileFormatError, ShapeError
 from gpunet.nest import flatten
 from gpunet.ops import random
-from gpunet.saving.hdf5 import UNFINISHED, open_for_reading, replace_file
+from gpunet.saving.hdf5 import open_for_reading, replace_file
 from gpunet.saving.tree import read_tree, write_tree
 from gpunet.training.callbacks import Callback
 from gpunet.training.feeder import is_whole

@@ -1,15 +1,14 @@
 """What several commands share: arguments, files of arrays, printing."""
 
-import contextlib
 import json
 import os
-import secrets
 
 import numpy as np
 
+from gpunet.durable import replacing
 from gpunet.errors import FileFormatError, MissingPackageError
 
-__all__ = ["add_file", "add_json", "print_json", "read_arrays", "write_arrays", "replaced"]
+__all__ = ["add_file", "add_json", "print_json", "read_arrays", "write_arrays"]
 
 
 def add_file(parser, name="file", what="model file (.h5 or .keras)"):
@@ -85,20 +84,6 @@ def _read_image(path, model):
 # -- arrays to files --------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def replaced(path):
-    """Give a temporary path beside a file, and put it in the file's place if all goes well."""
-    folder = os.path.dirname(os.path.abspath(path))
-    suffix = os.path.splitext(path)[1]
-    temporary = os.path.join(folder, f".gpunet-{secrets.token_hex(8)}{suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-
-
 def write_arrays(path, names, arrays):
     """Write arrays to a ``.npy``, ``.npz`` or ``.csv`` file.
 
@@ -112,7 +97,7 @@ def write_arrays(path, names, arrays):
         raise ValueError(f"the model has {len(arrays)} outputs: write them to a .npz file")
     if suffix == ".csv" and arrays[0].ndim > 2:
         raise ValueError(f"an output of shape {arrays[0].shape} doesn't fit a .csv file")
-    with replaced(path) as temporary, open(temporary, "xb") as file:
+    with replacing(path) as file:
         if suffix == ".npy":
             np.save(file, arrays[0])
         elif suffix == ".npz":

@@ -1,6 +1,6 @@
 """Draw a model's graph into a file (.svg, .png, .pdf, .dot)."""
 
-from gpunet.cli.common import add_file, add_json, print_json, replaced
+from gpunet.cli.common import add_file, add_json, print_json
 
 __all__ = ["add", "run"]
 
@@ -21,13 +21,12 @@ def run(args):
     from gpunet.utils import plot_model
 
     model = load_model(args.file, compile=False)
-    with replaced(args.output) as temporary:
-        plot_model(
-            model,
-            to_file=temporary,
-            show_shapes=args.shapes,
-            rankdir=args.rankdir,
-            expand_nested=args.expand_nested,
-        )
+    plot_model(
+        model,
+        to_file=args.output,
+        show_shapes=args.shapes,
+        rankdir=args.rankdir,
+        expand_nested=args.expand_nested,
+    )
     if args.json:
         print_json({"output": args.output})

@@ -4,6 +4,24 @@ Importing this offers them to the ops; CuPy is imported, and a kernel compiled, 
 arrays come that one fits.
 """
 
-from gpunet.fused import convolution, dropout, elementwise, normalization, rnn, rows, sweeps
+from gpunet.fused import (
+    convolution,
+    dropout,
+    elementwise,
+    normalization,
+    rnn,
+    rows,
+    sweeps,
+    transfers,
+)
 
-__all__ = ["convolution", "dropout", "elementwise", "normalization", "rnn", "rows", "sweeps"]
+__all__ = [
+    "convolution",
+    "dropout",
+    "elementwise",
+    "normalization",
+    "rnn",
+    "rows",
+    "sweeps",
+    "transfers",
+]

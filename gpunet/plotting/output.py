@@ -1,8 +1,8 @@
 """Pictures in files: whole or not at all."""
 
-import contextlib
 import os
-import secrets
+
+from gpunet.durable import replacing
 
 __all__ = ["write_whole", "kind_of"]
 
@@ -34,13 +34,5 @@ def write_whole(path, data):
     Raises:
         OSError: it can't be written; an old file of that name is as it was.
     """
-    name = os.path.realpath(os.fspath(path))
-    temporary = os.path.join(os.path.dirname(name), f".gpunet-{secrets.token_hex(8)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-        os.replace(temporary, name)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    with replacing(path) as file:
+        file.write(data)

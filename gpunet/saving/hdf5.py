@@ -7,17 +7,16 @@ import contextlib
 import io
 import mmap
 import os
-import secrets
 import struct
 from contextvars import ContextVar
 
 import numpy as np
 
+from gpunet.durable import replacing
 from gpunet.errors import FileFormatError
 from gpunet.saving.texts import Image, StreamBytes
 
 __all__ = [
-    "UNFINISHED",
     "open_for_reading",
     "replace_file",
     "name_of",
@@ -30,9 +29,6 @@ __all__ = [
     "read_names",
     "write_names",
 ]
-
-#: Pattern of the names of files that were being written when the program was killed.
-UNFINISHED = ".gpunet-*.tmp"
 
 # HDF5 keeps attributes of at most 64 KB in an object's header.
 _MAX_ATTRIBUTE = 64512
@@ -259,39 +255,8 @@ def replace_file(target):
         with h5py.File(target, "w") as file:
             yield file
         return
-    name = os.path.realpath(_path(target))  # a link stays a link
-    folder = os.path.dirname(name)
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"can't save {name!r}: the folder {folder!r} doesn't exist")
-    if os.path.isdir(name):
-        raise IsADirectoryError(f"can't save {name!r}: a folder of that name exists")
-    if os.path.exists(name) and not os.path.isfile(name):
-        raise FileFormatError(f"can't save {name!r}: it is a device, not a file")
-    temporary = os.path.join(folder, UNFINISHED.replace("*", secrets.token_hex(8)))
-    try:
-        with open(temporary, "xb+", buffering=0) as raw:
-            with h5py.File(_Sink(raw), "w") as file:
-                yield file
-            os.fsync(raw.fileno())
-        if os.path.exists(name):
-            with contextlib.suppress(OSError):
-                os.chmod(temporary, os.stat(name).st_mode & 0o777)
-        os.replace(temporary, name)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    _sync_folder(folder)
-
-
-def _sync_folder(folder):
-    """Have the new name on the disk too, where the system can do that."""
-    with contextlib.suppress(OSError, AttributeError):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    with replacing(_path(target)) as raw, h5py.File(_Sink(raw), "w") as file:
+        yield file
 
 
 class _Sink:
