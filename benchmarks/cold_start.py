@@ -10,8 +10,8 @@ __all__ = ["NAME", "ROUNDS", "run"]
 NAME = "cold_start"
 ROUNDS = 7
 
-# An MLP, and two LSTM and two Embedding layers with two inputs and outputs.
-FILES = ("seed_mlp_functional", "seed_twitter_dict")
+# An MLP, and a model of BatchNormalization layers; Keras 3 opens both.
+FILES = ("seed_mlp_functional", "bn_variants")
 STORED = ROOT / "tests" / "fixtures" / "h5"
 CODE = """
 import json
