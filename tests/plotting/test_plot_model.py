@@ -243,7 +243,7 @@ def test_failure_leaves_the_old_file(tmp_path, monkeypatch):
         ({"rankdir": "UP"}, ValueError, r"expected rankdir to be one of .* got 'UP'"),
         ({"dpi": 0}, ValueError, r"expected dpi to be a number > 0, got 0"),
         ({"colour": 1}, TypeError, r"unknown argument\(s\) \['colour'\]"),
-        ({"to_file": "/no/such/folder/m.svg"}, FileNotFoundError, r"No such file"),
+        ({"to_file": "/no/such/folder/m.svg"}, FileNotFoundError, r"the folder .* doesn.t exist"),
     ],
 )
 def test_refused(arguments, error, text):
