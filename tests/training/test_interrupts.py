@@ -16,10 +16,20 @@ from gpunet.training.interrupts import Interrupts
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
 
+
+@pytest.fixture(autouse=True)
+def signals_arrive():
+    """Background jobs are started with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 # SGD whose update takes several slow sweeps, with Python in between, so that most signals come
 # while weights are half written.  After k whole steps every weight is -k, bias and kernels alike.
 PROGRAM = """
 import os, random, signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
 import numpy as np
 from gpunet import ops, optimizers
 from gpunet.layers import Dense
