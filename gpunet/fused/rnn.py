@@ -48,7 +48,11 @@ class _Walk:
     def __init__(self, xp, family, weights, states, masks, options):
         self.xp, self.family, self.options = xp, family, options
         self.x, self.kernel, self.recurrent, bias = weights
-        self.mask, self.x_keep, self.h_keep = masks
+        mask, self.x_keep, h_keep = masks
+        # Layers turn (N, T) masks by transposing them; the kernels want bytes in one piece.
+        self.mask, self.h_keep = (
+            None if m is None else xp.ascontiguousarray(m.astype(bool)) for m in (mask, h_keep)
+        )
         self.bias, self.inner = bias, None
         if bias is not None and bias.ndim == 2:
             self.bias, self.inner = bias[0], xp.ascontiguousarray(bias[1])

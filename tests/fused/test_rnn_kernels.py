@@ -190,6 +190,15 @@ def test_the_same_bits_every_time(layout, rng):
         np.testing.assert_array_equal(a, b)
 
 
+@needs_gcc
+def test_masks_may_be_strided(rng):
+    """As layers give them: a mask (N, T), transposed."""
+    args = inputs(rng, 4, 2, False) + masks(rng, 4, drop=False)
+    args[6] = np.ascontiguousarray(args[6].T).T
+    assert not args[6].flags.c_contiguous
+    same(*both(rnn.lstm, args, {"sequences": True}, rng), 1e-11)
+
+
 # -- layouts ------------------------------------------------------------------------------
 
 H200 = builds.CHIPS["sm_90"]
