@@ -14,6 +14,7 @@ from pathlib import Path
 __all__ = [
     "RESULTS",
     "ROOT",
+    "ChildFailed",
     "Report",
     "child",
     "engines",
@@ -25,6 +26,10 @@ __all__ = [
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+
+
+class ChildFailed(SystemExit):
+    """A process ended with an error; its text names the command and ends as the process's did."""
 
 
 @dataclass
@@ -146,6 +151,9 @@ def child(python, *arguments, variables=None):
         python: path.
         arguments: of the command.
         variables: dict of more environment variables, None for those to leave out.
+
+    Raises:
+        ChildFailed: it ended with an error.
     """
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     environment = {
@@ -167,7 +175,7 @@ def child(python, *arguments, variables=None):
         check=False,
     )
     if done.returncode:
-        raise SystemExit(f"{python} {' '.join(arguments)} failed:\n{done.stderr[-4000:]}")
+        raise ChildFailed(f"{python} {' '.join(arguments)} failed:\n{done.stderr[-4000:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from benchmarks import floor, peers
-from benchmarks.common import RESULTS, Report, child, interleaved, paired_ratio
+from benchmarks.common import RESULTS, ChildFailed, Report, child, interleaved, paired_ratio
 from benchmarks.install_size import installed
 from benchmarks.workloads import WORKLOADS
 
@@ -46,30 +46,42 @@ def main(arguments=None):
     if args.quick:
         args.rounds, args.time_per_case = 1, 0.3
     started = time.perf_counter()
-    samples, cold = _measure(pythons, args)
-    limits = floor.rates()
-    floors = {w: floor.work(WORKLOADS[w]) for w in args.workloads}
-    for work in floors.values():
-        work["ms"] = 1e3 * max(work["flops"] / limits["flops"], work["bytes"] / limits["bytes"])
+    limits, floors = floor.rates(), {}
+    samples, cold = {}, {}
+    for workload in args.workloads:
+        floors[workload] = floor.work(WORKLOADS[workload])
+        floors[workload]["ms"] = 1e3 * max(floors[workload][k] / limits[k] for k in limits)
+        _measure(workload, pythons, args, samples, cold)
+        print(f"{workload}: done after {(time.perf_counter() - started) / 60:.1f} min", flush=True)
+        reports = _reports(pythons, samples, cold, floors, args)
+        if args.json:  # after each workload: what is interrupted keeps what it has
+            raw = {"processes": samples, "cold": cold, "floors": floors, "rates": limits}
+            written = _whole(reports, raw, names, args).write(args.json)
+    for report in reports:
+        report.show()
+    if args.json:
+        print(f"written: {written}")
+
+
+def _reports(pythons, samples, cold, floors, args):
     reports = [table(mode, words, pythons, samples, floors) for mode, words in MODES.items()]
     reports.append(_others(pythons, cold, args))
-    for report in reports:
-        report.notes += _disturbed(samples) if report is reports[0] else []
-        report.show()
-    print(f"took {(time.perf_counter() - started) / 60:.1f} minutes")
-    if args.json:
-        first = reports[0]
-        whole = Report(
-            name="cpu",
-            title="cpu",
-            columns=("table", "rows"),
-            rows=[(r.title, [dict(zip(r.columns, row)) for row in r.rows]) for r in reports],
-            samples={"processes": samples, "cold": cold, "floors": floors, "rates": limits},
-            settings={k: v for k, v in vars(args).items() if k != "json"},
-            versions={e: _first(samples, e)["version"] for e in names},
-            notes=first.notes,
-        )
-        print(f"written: {whole.write(args.json)}")
+    reports[0].notes += _disturbed(samples) + _failures(samples)
+    return reports
+
+
+def _whole(reports, raw, names, args):
+    """Return all tables and samples as one Report."""
+    return Report(
+        name="cpu",
+        title="cpu",
+        columns=("table", "rows"),
+        rows=[(r.title, [dict(zip(r.columns, row)) for row in r.rows]) for r in reports],
+        samples=raw,
+        settings={k: v for k, v in vars(args).items() if k != "json"},
+        versions={e: _version(raw["processes"], e) for e in names},
+        notes=[n for r in reports for n in r.notes],
+    )
 
 
 def _arguments(arguments):
@@ -94,33 +106,39 @@ def _arguments(arguments):
     return args
 
 
-def _measure(pythons, args):
-    """Return {workload: {engine: [sample]}}, and the same for loading stored models."""
-    samples = {w: {e: [] for e in pythons} for w in args.workloads}
-    cold = {w: {} for w in STORED if w in args.workloads}
+def _measure(workload, pythons, args, samples, cold):
+    """Add {engine: [sample]} of one workload to samples, and the same for loading to cold."""
+    found = samples[workload] = {e: [] for e in pythons}
+    stored = workload in STORED
+    if stored:
+        cold[workload] = {e: [] for e in pythons}
     with tempfile.TemporaryDirectory() as folder:
-        for workload in args.workloads:
-            for engine in interleaved(pythons, args.rounds):
-                where = (pythons[engine], peers.variables(engine), engine)
-                command = ["--workload", workload, "--seconds", str(args.time_per_case)]
-                path = None
-                if workload in STORED and engine != "torch":
-                    path = str(Path(folder) / f"{engine}-{workload}.h5")
-                    command += ["--save", path]
-                samples[workload][engine].append(_run(where, command))
-                if path:
-                    loaded = _run(where, ["--load", path])
-                    cold[workload].setdefault(engine, []).append(loaded)
-            print(f"{workload}: done", flush=True)
-    return samples, cold
+        for engine in interleaved(pythons, args.rounds):
+            where = (pythons[engine], peers.variables(engine), engine)
+            command = ["--workload", workload, "--seconds", str(args.time_per_case)]
+            path = None
+            if stored and engine != "torch":
+                path = str(Path(folder) / f"{engine}-{workload}.h5")
+                command += ["--save", path]
+            found[engine].append(_run(where, command))
+            if path and "failed" not in found[engine][-1]:
+                cold[workload][engine].append(_run(where, ["--load", path]))
 
 
 def _run(where, command):
-    """Run one process of an engine; add how many cores others kept busy meanwhile."""
+    """Run one process of an engine; add how many cores others kept busy meanwhile.
+
+    A peer that fails is noted and leaves the others' comparison alone; gpunet mustn't.
+    """
     python, variables, engine = where
     before, own, started = _busy(), _children(), time.perf_counter()
     options = ["--engine", engine, *command]
-    found = child(python, "-m", "benchmarks.worker", *options, variables=variables)
+    try:
+        found = child(python, "-m", "benchmarks.worker", *options, variables=variables)
+    except ChildFailed as error:
+        if engine == "gpunet":
+            raise
+        found = {"failed": str(error)}
     wall = time.perf_counter() - started
     busy = _busy()
     if busy is not None:
@@ -144,8 +162,9 @@ def _children():
     return used.ru_utime + used.ru_stime
 
 
-def _first(samples, engine):
-    return next(iter(samples.values()))[engine][0]
+def _version(samples, engine):
+    found = [s.get("version") for w in samples.values() for s in w[engine]]
+    return next((v for v in found if v), None)
 
 
 def _values(found, mode):
@@ -156,37 +175,41 @@ def table(mode, words, pythons, samples, floors=None):
     """Return a Report: medians of each engine, and how many times ours each peer takes."""
     others = [e for e in pythons if e != "gpunet"]
     scale, timed = (1e-6, False) if mode == "memory" else (1, mode == "fit_ms" and floors)
-    rows, ratios, multiples = [], {e: [] for e in others}, {e: [] for e in pythons}
-    fastest = []
+    rows, ratios, fastest = [], {e: [] for e in others}, []
     for workload, found in samples.items():
         values = {e: _values(found[e], mode) for e in pythons}
-        if not all(values.values()):
+        if not values["gpunet"]:
             continue
-        medians = {e: statistics.median(v) * scale for e, v in values.items()}
-        own = {e: statistics.median(paired_ratio(values[e], values["gpunet"])) for e in others}
-        for e in others:
-            ratios[e].append(own[e])
-        if others:
+        medians = {e: statistics.median(v) * scale for e, v in values.items() if v}
+        own = {e: _ratio(found[e], found["gpunet"], mode) for e in others if values[e]}
+        for e, ratio in own.items():
+            ratios[e].append(ratio)
+        if own:
             fastest.append(min(own.values()))
-        row = [
-            workload,
-            *[f"{medians[e]:.3g}" for e in pythons],
-            *[f"{own[e]:.2f}" for e in others],
-        ]
+        row = [workload, *_cells(medians, pythons, ".3g"), *_cells(own, others, ".2f")]
         if timed:
-            row.append(f"{floors[workload]['ms']:.3g}")
-            for e in pythons:
-                multiples[e].append(medians[e] / floors[workload]["ms"])
-                row.append(f"{multiples[e][-1]:.2f}")
+            least = floors[workload]["ms"]
+            multiples = {e: m / least for e, m in medians.items()}
+            row += [f"{least:.3g}", *_cells(multiples, pythons, ".2f")]
         rows.append(tuple(row))
     columns = ["", *pythons, *[f"{e} / gpunet" for e in others]]
     if timed:
         columns += ["floor", *[f"{e} / floor" for e in pythons]]
     notes = []
-    if rows and others:
-        means = ", ".join(f"{_mean(ratios[e]):.2f} {e}" for e in others)
+    if fastest:
+        means = ", ".join(f"{_mean(ratios[e]):.2f} {e}" for e in others if ratios[e])
         notes.append(f"geometric means of the ratios: {means}, {_mean(fastest):.2f} the best peer")
     return Report("cpu", words, tuple(columns), rows, {}, {}, notes=notes)
+
+
+def _ratio(peer, own, mode):
+    """Return the median of the ratios of rounds in which both were measured."""
+    pairs = [(p[mode], o[mode]) for p, o in zip(peer, own, strict=True) if mode in p and mode in o]
+    return statistics.median(paired_ratio(*zip(*pairs, strict=True)))
+
+
+def _cells(values, engines, form):
+    return [format(values[e], form) if e in values else "-" for e in engines]
 
 
 def _mean(values):
@@ -217,3 +240,15 @@ def _disturbed(samples):
         if s.get("others", 0) > OTHER
     ]
     return [f"disturbed by other processes: {', '.join(found)}"] if found else []
+
+
+def _failures(samples):
+    """Return a line for each peer and workload that didn't run."""
+    found = {
+        f"{workload} didn't run with {engine}: {s['failed'].splitlines()[-1]}"
+        for workload, engines in samples.items()
+        for engine, all_of_it in engines.items()
+        for s in all_of_it
+        if "failed" in s
+    }
+    return sorted(found)

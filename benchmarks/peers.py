@@ -17,6 +17,7 @@ TORCH = {
     "packages": ["torch==2.13.0", "keras==3.15.1", "h5py==3.16.0", "numpy==2.4.6"],
     "alone": [],
     "check": "import h5py, keras, torch; print('torch', torch.__version__)",
+    "variables": {"KERAS_BACKEND": "torch"},  # JAX, which is usual here, isn't in it
 }
 
 

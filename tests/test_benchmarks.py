@@ -61,3 +61,44 @@ def test_gpu_check_names_what_is_missing(tmp_path):
     assert done.returncode == 2
     assert "needed here and missing: " in done.stderr and "cupy" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def _sample(**values):
+    return {"version": "1", "others": 0.0, **values}
+
+
+def test_cpu_table_goes_without_a_peer_that_failed(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks import cpu
+
+    samples = {
+        "mlp": {
+            "gpunet": [_sample(fit_ms=2.0), _sample(fit_ms=4.0)],
+            "a": [_sample(fit_ms=6.0), {"failed": "python -m x failed:\nout of memory"}],
+            "b": [_sample(fit_ms=8.0), _sample(fit_ms=8.0)],
+        },
+        "cnn": {
+            "gpunet": [_sample(fit_ms=1.0)],
+            "a": [{"failed": "no such layer"}],
+            "b": [_sample(fit_ms=0.5)],
+        },
+    }
+    report = cpu.table("fit_ms", "fit", ["gpunet", "a", "b"], samples)
+    assert report.columns == ("", "gpunet", "a", "b", "a / gpunet", "b / gpunet")
+    assert report.rows == [
+        ("mlp", "3", "6", "8", "3.00", "3.00"),
+        ("cnn", "1", "-", "0.5", "-", "0.50"),
+    ]
+    assert report.notes == ["geometric means of the ratios: 3.00 a, 1.22 b, 1.22 the best peer"]
+    assert cpu._failures(samples) == [
+        "cnn didn't run with a: no such layer",
+        "mlp didn't run with a: out of memory",
+    ]
+
+
+def test_child_that_fails_says_how(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks.common import ChildFailed, child
+
+    with pytest.raises(ChildFailed, match=r"-c .* failed:\n(.*\n)*ValueError: no"):
+        child(sys.executable, "-c", "raise ValueError('no')")

@@ -22,7 +22,7 @@ STAMP = "gpunet-interop.json"
 
 # The versions that were found to work together (tensorflow 2.21 refuses h5py 3.15), and the imports
 # that prove it. `alone` is installed without its dependencies: tf_keras asks for `tensorflow`, the
-# build with CUDA, where the CPU build will do.
+# build with CUDA, where the CPU build will do. `variables` are set for the proof.
 ENVIRONMENTS = {
     "tf": {
         "packages": ["tensorflow-cpu==2.21.0", "h5py==3.14.0", "numpy==2.4.6"],
@@ -123,7 +123,7 @@ def make(name, base_python=sys.executable, force=False):
     run(name, [*pip, *spec["packages"]])
     if spec["alone"]:
         run(name, [*pip, "--no-deps", *spec["alone"]])
-    run(name, [str(python), "-c", spec["check"]])
+    run(name, [str(python), "-c", spec["check"]], spec.get("variables"))
     write_stamp(home, wanted_stamp(name))
     say(f"{name}: ready in {home} ({time.monotonic() - started:.0f} s)")
     return python
@@ -162,10 +162,10 @@ def write_stamp(home, stamp):
     os.replace(part, home / STAMP)
 
 
-def run(name, command):
+def run(name, command, variables=None):
     """Run a command; raise PeerEnvironmentError with its text where it fails."""
     try:
-        done = subprocess.run(command, env=peer_environ(), check=False)
+        done = subprocess.run(command, env={**peer_environ(), **(variables or {})}, check=False)
     except OSError as error:
         raise PeerEnvironmentError(f"{name}: cannot start {command[0]}: {error}") from error
     if done.returncode:
