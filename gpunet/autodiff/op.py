@@ -151,6 +151,12 @@ class Op:
                 raise TypeError(f"op {self.name!r}: {error}") from None
         return tuple([made if a is given else a for a in args]), made
 
+    def pair(self, xp, values, options):
+        """Return (forward, pull) as they would run on these arrays, also for a gradient."""
+        if self.fusions and xp is not taped and config.fused_enabled():
+            return self._fused(xp, values, options, True)
+        return self.forward, self.pull
+
     def _fused(self, xp, values, options, tracked):
         """Return the pair of array functions that is to run."""
         for f in self.fusions:

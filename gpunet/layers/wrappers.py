@@ -6,6 +6,7 @@ from gpunet.errors import ShapeError
 from gpunet.graph import SymbolicTensor
 from gpunet.layers.base import InputSpec, Layer
 from gpunet.layers.masks import mask_of
+from gpunet.layers.recurrent.both import can_join, walk_both
 from gpunet.layers.recurrent.nesting import (
     build_inside,
     first_shape,
@@ -354,13 +355,17 @@ class Bidirectional(Wrapper):
             inputs, initial_state, constants, self._num_constants
         )
         mask = next((m for m in flatten(mask) if m is not None), None)
-        options = {"training": training, "mask": mask}
-        if constants is not None:
-            options["constants"] = constants
-        made = [
-            direction(inputs, initial_state=own, **options)
-            for direction, own in zip(self._directions, self._halves(initial_state))
-        ]
+        halves = self._halves(initial_state)
+        if constants is None and can_join(*self._directions, inputs):
+            made = walk_both(*self._directions, inputs, halves, mask, training)
+        else:
+            options = {"training": training, "mask": mask}
+            if constants is not None:
+                options["constants"] = constants
+            made = [
+                direction(inputs, initial_state=own, **options)
+                for direction, own in zip(self._directions, halves)
+            ]
         states = []
         if self.return_state:
             states = [s for parts in made for s in parts[1:]]

@@ -21,6 +21,7 @@ from gpunet.ops import (
     reduce,
     resize,
     rnn,
+    rnn_both,
     shape,
 )
 from gpunet.ops import operators as _operators  # noqa: F401
@@ -43,6 +44,7 @@ from gpunet.ops.random import dropout
 from gpunet.ops.reduce import *
 from gpunet.ops.resize import *
 from gpunet.ops.rnn import *
+from gpunet.ops.rnn_both import *
 from gpunet.ops.shape import *
 
 __all__ = [
@@ -66,5 +68,6 @@ __all__ = [
     *reduce.__all__,
     *resize.__all__,
     *rnn.__all__,
+    *rnn_both.__all__,
     *shape.__all__,
 ]

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+import gpunet
 from gpunet import layers, ops
 from gpunet.errors import ShapeError
+from gpunet.layers.recurrent import cells
 from gpunet.models import Model, Sequential
+from gpunet.ops import both_ways
 from gpunet.tensor import Tensor
 
 N, T, C, U = 3, 4, 2, 3
@@ -279,3 +282,51 @@ def test_shape_errors_are_shape_errors():
     with pytest.raises(ShapeError):
         layers.TimeDistributed(layers.Dense(2))(np.zeros((2, 3), "float32"))
     assert ops.sum(layers.TimeDistributed(layers.Dense(2))(np.zeros((2, 3, 4)))).item() == 0
+
+
+def both_separately(layer, x, **options):
+    """Return what the layer gives when its directions walk one after the other."""
+    layer.forward_layer.call = layer.forward_layer.call  # an attribute of one's own: not joined
+    try:
+        return layer(x, **options)
+    finally:
+        del layer.forward_layer.call
+
+
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+@pytest.mark.parametrize("rates", [{}, {"dropout": 0.3}, {"recurrent_dropout": 0.3}])
+def test_both_directions_are_one_op(kind, rates, rng, monkeypatch):
+    calls = []
+    monkeypatch.setattr(cells, "both_ways", lambda *a, **k: calls.append(1) or both_ways(*a, **k))
+    layer = layers.Bidirectional(kind(3, return_sequences=True, return_state=True, **rates))
+    x = rng.standard_normal((4, 5, 2)).astype("float32")
+    mask = np.arange(5) < np.array([[5], [3], [0], [1]])
+    results = []
+    for call in (lambda **o: layer(x, **o), lambda **o: both_separately(layer, x, **o)):
+        gpunet.set_random_seed(3)
+        with gpunet.GradientTape() as tape:
+            parts = call(mask=mask, training=True)
+            total = sum(gpunet.ops.sum(p * p) for p in parts)
+        found = tape.gradient(total, layer.trainable_weights)
+        results.append([*[p.numpy() for p in parts], *[g.numpy() for g in found]])
+        assert len(calls) == 1
+    for joined, apart in zip(*results, strict=True):
+        np.testing.assert_allclose(joined, apart, rtol=2e-5, atol=1e-6)
+
+
+def test_directions_that_differ_are_not_joined(rng, monkeypatch):
+    monkeypatch.setattr(cells, "both_ways", None)
+    x = rng.standard_normal((2, 5, 2)).astype("float32")
+
+    class Own(layers.LSTM):
+        pass
+
+    for layer in (
+        layers.Bidirectional(layers.LSTM(2), backward_layer=layers.GRU(2, go_backwards=True)),
+        layers.Bidirectional(layers.LSTM(2), backward_layer=layers.LSTM(3, go_backwards=True)),
+        layers.Bidirectional(layers.LSTM(2, activity_regularizer="l2")),
+        layers.Bidirectional(Own(2)),
+        layers.Bidirectional(layers.LSTM(2, activation="elu")),
+        layers.Bidirectional(layers.RNN(layers.LSTMCell(2))),
+    ):
+        assert layer(x).shape[0] == 2

@@ -133,4 +133,41 @@ def _cases():
         )  # fmt: skip
 
 
-CASES = list(_cases())
+def both(reference):
+    """Return a reference for `both_ways`: one direction after the other."""
+
+    def twice(x, back_x, mask, *own, cell, reverse=False, **options):
+        half = len(own) // 2
+        made = []
+        for seen, part, way in [(x, own[:half], reverse), (back_x, own[half:], not reverse)]:
+            seen = x if seen is None else seen
+            made.append(reference(seen, *part[:-2], mask, *part[-2:], reverse=way, **options))
+        (y, *states), (back_y, *back_states) = made
+        return y, back_y, *states, *back_states
+
+    return twice
+
+
+def _cases_both_ways():
+    for op, step, gates, count, own in KINDS:
+        two = own.get("reset_after")
+        for label, given, options in [
+            ("plain", {}, {}),
+            ("mask", {"mask": MASK, "states": True}, {"sequences": True, "reverse": True}),
+            ("drop", {"keep": True, "back_x": real(T, N, C)}, {"x_rate": 0.3, "h_rate": 0.4}),
+        ]:
+            direction = [
+                small(C, gates * U), small(U, gates * U),
+                small(*([2] if two else []), gates * U),
+                *[small(N, U) if given.get("states") else None] * count,
+                flags(KEEP, gates, N, C) if given.get("keep") else None,
+                flags(KEEP, gates, N, U) if given.get("keep") else None,
+            ]  # fmt: skip
+            inputs = [real(T, N, C), given.get("back_x"), given.get("mask"), *direction * 2]
+            yield Case(
+                ops.both_ways, inputs, both(walk(step, gates, count)), loose=8,
+                label=f"{op.name}-{label}" + "_after" * bool(two), cell=op.name, **own, **options,
+            )  # fmt: skip
+
+
+CASES = [*_cases(), *_cases_both_ways()]

@@ -264,11 +264,20 @@ class RNN(Layer):
         if isinstance(flatten(inputs)[0], SymbolicTensor):
             shapes = self.compute_output_shape(map_nest(lambda t: t.shape, inputs))
             return placeholders(shapes, self.dtype)
+        inputs, states, mask = self.begin(inputs, mask, initial_state)
+        return self.end(*self._walk(inputs, states, mask, training, constants))
+
+    def begin(self, inputs, mask, initial_state):
+        """Return inputs, states and mask for a walk, time-major."""
         states = self._initial_states(inputs, initial_state)
         mask = steps_mask(mask, self.time_major)
         if not self.time_major:
             inputs = map_nest(_swapped, inputs)
-        y, states = self._walk(inputs, states, mask, training, constants)
+        _forget_dropout(self.cell)
+        return inputs, states, mask
+
+    def end(self, y, states):
+        """Return what ``call`` returns for the results of a walk; carries states on."""
         if self.return_sequences and not self.time_major:
             y = map_nest(_swapped, y)
         if self.stateful:
@@ -304,12 +313,7 @@ class RNN(Layer):
 
     def _walk(self, inputs, states, mask, training, constants):
         """Return (outputs, states), time-major."""
-        options = {
-            "sequences": self.return_sequences,
-            "reverse": self.go_backwards,
-            "zero_output": self.zero_output_for_mask,
-        }
-        _forget_dropout(self.cell)
+        options = self.walk_options()
         fused = getattr(self.cell, "scan", None) if not constants else None
         if fused is not None and self.cell.can_scan() and isinstance(inputs, Tensor):
             return fused(inputs, states, mask, training, **options)
@@ -322,6 +326,14 @@ class RNN(Layer):
             )
             states = self.get_initial_state(start)
         return scan(self._step(training, constants), inputs, states, mask, **options)
+
+    def walk_options(self):
+        """Return the options of a walk that depend on the layer and not on its cell."""
+        return {
+            "sequences": self.return_sequences,
+            "reverse": self.go_backwards,
+            "zero_output": self.zero_output_for_mask,
+        }
 
     def _step(self, training, constants):
         cell, kwargs = self.cell, {}

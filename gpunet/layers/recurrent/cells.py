@@ -8,6 +8,7 @@ from gpunet.layers.recurrent.nesting import zero_states
 from gpunet.layers.recurrent.parts import DropoutCell, ForgetBias
 from gpunet.nest import flatten
 from gpunet.ops import rnn
+from gpunet.ops.rnn_both import both_ways
 from gpunet.ops.rnn_steps import ACTIVATIONS
 from gpunet.registry import layers as registered
 
@@ -109,32 +110,74 @@ class GatedCell(DropoutCell):
         Returns:
             (outputs (T, N, U) or (N, U), list of states).
         """
+        x, x_kept, h_kept = self._seen(x, training)
+        y, *states = self.op(
+            x, *self._own(states), mask, x_kept, h_kept, **self._op_options(), **options
+        )
+        return y, list(states)
+
+    def goes_with(self, other):
+        """Return whether `scan_both` can take another cell along."""
+        return (
+            type(self) is type(other)
+            and self.use_bias == other.use_bias
+            and self.units == other.units
+            and self.implementation == other.implementation
+            and self._op_options() == other._op_options()
+        )
+
+    def scan_both(self, other, x, states, mask, training, **options):
+        """Walk over all steps at once, and another cell the other way.
+
+        Args:
+            other: cell for which `goes_with` holds.
+            states: pair of what `scan` takes.
+            x, mask, training, **options: see `scan`; ``reverse`` is that of this cell.
+
+        Returns:
+            Pair of what `scan` returns.
+        """
+        cells = (self, other)
+        (x, *kept), (back_x, *back_kept) = (cell._seen(x, training) for cell in cells)
+        own, back_own = (cell._own(s) for cell, s in zip(cells, states))
+        back_x = None if back_x is x else back_x
+        y, back_y, *made = both_ways(
+            x, back_x, mask, *own, *kept, *back_own, *back_kept,
+            cell=self.op.name, **self._op_options(), **options,
+        )  # fmt: skip
+        half = len(made) // 2
+        return (y, made[:half]), (back_y, made[half:])
+
+    def _seen(self, x, training):
+        """Return the inputs, and the dropout masks of inputs and states that are left to the op."""
         if x.dtype.kind != "f":
             x = ops.cast(x, self.dtype)
         x_kept = self.kept("dropout", tuple(x.shape[1:]), training)
         if x_kept is not None and x_kept.shape[0] < self.gates:
             x = x * (ops.cast(x_kept, x.dtype.name) * (1 / (1 - self.dropout)))
             x_kept = None
-        h_kept = self.kept("recurrent_dropout", (x.shape[1], self.units), training)
+        return x, x_kept, self.kept("recurrent_dropout", (x.shape[1], self.units), training)
+
+    def _own(self, states):
+        """Return weights and states as the op takes them."""
         if states is None:
             states = [None] * len(flatten(self.state_size))
-        y, *states = self.op(
-            x,
-            *self.parameters(),
-            *flatten(states),
-            mask,
-            x_kept,
-            h_kept,
-            activation=_FUSED[self.activation],
-            x_rate=self.dropout,
-            h_rate=self.recurrent_dropout,
-            **self._op_options(),
-            **options,
-        )
-        return y, list(states)
+        return (*self.parameters(), *flatten(states))
 
     def _op_options(self):
-        return {"recurrent_activation": _FUSED[self.recurrent_activation]}
+        return {
+            "activation": _FUSED[self.activation],
+            "x_rate": self.dropout,
+            "h_rate": self.recurrent_dropout,
+        }
+
+
+class _TwoActivations(GatedCell):
+    """Base of the cells whose gates have an activation of their own."""
+
+    def _op_options(self):
+        gate = _FUSED[self.recurrent_activation]
+        return {**super()._op_options(), "recurrent_activation": gate}
 
 
 _FUSED = {getattr(activations, name): name for name in ACTIVATIONS}
@@ -188,12 +231,9 @@ class SimpleRNNCell(GatedCell):
         y = self.activation(z + r)
         return y, [y]
 
-    def _op_options(self):
-        return {}
-
 
 @registered.register()
-class GRUCell(GatedCell):
+class GRUCell(_TwoActivations):
     """One step of `GRU`.
 
     Args:
@@ -264,7 +304,7 @@ class GRUCell(GatedCell):
 
 
 @registered.register()
-class LSTMCell(GatedCell):
+class LSTMCell(_TwoActivations):
     """One step of `LSTM`.
 
     Args:
