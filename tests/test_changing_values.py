@@ -143,3 +143,15 @@ def test_the_learning_rate(seeds):
     model.fit(DATA, np.zeros((24, 2)), epochs=3, verbose=0, callbacks=[Change(change)])
     np.testing.assert_array_equal(seen[0], before)
     assert (model.get_weights()[0] != before).all()
+
+
+@pytest.mark.parametrize("before, after", [("linear", "relu"), ("relu", "linear")])
+def test_an_activation_is_exchanged(before, after):
+    x, y = one_dense(activation=before)
+    model = Model(x, y)
+    data = np.array([[1, 1, 1, 1], [-1, -1, -1, -1]], "float32")
+    wanted = {"linear": [4, -4], "relu": [4, 0]}
+    for _ in range(3):  # the third time a recording runs
+        np.testing.assert_array_equal(model.predict(data)[:, 0], wanted[before])
+    model.get_layer("d").activation = keras.activations.get(after)
+    np.testing.assert_array_equal(model.predict(data)[:, 0], wanted[after])

@@ -74,7 +74,6 @@ class Dense(Layer):
         self.kernel_constraint = constraints.get(kernel_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
         self.input_spec = InputSpec(min_ndim=2)
-        self._linear = self.activation is activations.linear
 
     def build(self, input_shape):
         features = input_shape[-1]
@@ -91,8 +90,9 @@ class Dense(Layer):
     def call(self, inputs):
         if inputs.dtype.kind != "f":
             inputs = ops.cast(inputs, self.dtype)
-        y = ops.dense(inputs, self.kernel, self.bias)
-        return y if self._linear else self.activation(y)
+        relu = self.activation is activations.relu
+        y = ops.dense(inputs, self.kernel, self.bias, relu=relu)
+        return y if relu else self.activation(y)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.units)

@@ -1,10 +1,10 @@
 """Products of matrices and tensors."""
 
-from gpunet.autodiff import differentiable
+from gpunet.autodiff import differentiable, taped
 from gpunet.errors import ShapeError
 from gpunet.ops import infer
 from gpunet.ops.infer import axis_of
-from gpunet.ops.products import product
+from gpunet.ops.products import column_sums, product
 
 __all__ = ["matmul", "dense", "dot", "batch_dot", "tensordot"]
 
@@ -58,13 +58,14 @@ def matmul_backward(xp, saved, gy, needs):
 
 
 @differentiable(promote=0, infer=infer.dense)
-def dense(xp, x, kernel, bias=None, /):
+def dense(xp, x, kernel, bias=None, /, relu=False):
     """Return ``x @ kernel + bias`` over the last axis, as one matrix product.
 
     Args:
         x: tensor (..., k).
         kernel: tensor (k, units).
         bias: tensor (units,) or None.
+        relu: bool, whether the result is cut off at 0.
 
     Returns:
         Tensor (..., units).
@@ -72,17 +73,22 @@ def dense(xp, x, kernel, bias=None, /):
     rows = x if x.ndim == 2 else x.reshape((_size(x.shape[:-1]), int(x.shape[-1])))
     y = product(xp, rows, kernel)
     if bias is not None:
-        y += bias  # y is new here, so adding in place is safe
+        y += bias  # y is new here, so working in place is safe
+    if relu:
+        y = xp.maximum(y, 0) if xp is taped else xp.maximum(y, 0, out=y)
+    saved = (rows, kernel, x.shape, y if relu else None)
     if x.ndim != 2:
         y = y.reshape((*x.shape[:-1], kernel.shape[1]))
-    return y, (rows, kernel, x.shape)
+    return y, saved
 
 
 @dense.backward
 def dense_backward(xp, saved, gy, needs):
-    rows, kernel, shape = saved
+    rows, kernel, shape, y = saved
     if gy.ndim != 2:
         gy = gy.reshape((rows.shape[0], kernel.shape[1]))
+    if y is not None:
+        gy = gy * (y > 0)
     gx = gkernel = gbias = None
     if needs[0]:
         gx = product(xp, gy, kernel.T)
@@ -91,7 +97,7 @@ def dense_backward(xp, saved, gy, needs):
     if needs[1]:
         gkernel = product(xp, rows.T, gy)
     if len(needs) > 2 and needs[2]:
-        gbias = gy.sum(axis=0)
+        gbias = column_sums(xp, gy)
     return gx, gkernel, gbias
 
 

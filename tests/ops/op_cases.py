@@ -325,6 +325,13 @@ LINALG = [
     Case(ops.dense, [X, real(4, 5), real(5)], lambda x, k, b: x @ k + b),
     Case(ops.dense, [real(3, 2, 4), real(4, 5), real(5)], lambda x, k, b: x @ k + b, label="3d"),
     Case(ops.dense, [real(3, 2, 4), real(4, 5)], lambda x, k: x @ k, label="no_bias"),
+    Case(
+        ops.dense,
+        [real(3, 2, 4), real(4, 5), real(5)],
+        lambda x, k, b, relu: np.maximum(x @ k + b, 0),
+        label="relu",
+        relu=True,
+    ),
     Case(ops.dot, [X, real(4, 5)], np.dot),
     Case(ops.dot, [real(3, 2, 4), real(5, 4, 2)], np.dot, label="3d"),
     Case(ops.dot, [real(3, 2, 4), real(4)], np.dot, label="vector"),
