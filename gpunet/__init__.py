@@ -25,6 +25,7 @@ from gpunet import (
 from gpunet.arrays import current_device, device, devices, set_device
 from gpunet.autodiff import GradientTape, custom_gradient
 from gpunet.errors import GpunetError
+from gpunet.explaining import explain
 from gpunet.layers import Input
 from gpunet.models import Model, Sequential
 from gpunet.old_paths import lazy_modules
@@ -52,6 +53,7 @@ __all__ = [
     "datasets",
     "device",
     "devices",
+    "explain",
     "initializers",
     "layers",
     "losses",

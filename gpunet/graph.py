@@ -330,11 +330,13 @@ class Graph:
         begun = [slot[t] for t in self.inputs if t in self.watched]
         return len(slot), [slot[t] for t in self.inputs], begun, steps[::-1], results
 
-    def replay(self, tensors):
+    def replay(self, tensors, call=lambda layer, args, kwargs: layer(*args, **kwargs)):
         """Return what the outputs would be for other inputs: shapes, dtypes and masks.
 
         Args:
-            tensors: list of SymbolicTensors, one for each input.
+            tensors: list of SymbolicTensors, one for each input; or of Tensors, on which the
+                layers are run.
+            call: function (layer, args, kwargs) that calls a layer.
         """
         known = dict(zip(self.inputs, tensors, strict=True))
         known.update((t, known[alias]) for t, alias in self.aliases.items())
@@ -348,7 +350,7 @@ class Graph:
                     for leaf in flatten(nest)
                 ]
                 args, kwargs = pack(nest, leaves)
-                made = flatten(node.layer(*args, **kwargs))
+                made = flatten(call(node.layer, args, kwargs))
                 known.update(zip(node.outputs, made, strict=True))
         return [known[self.source(t)] for t in self.outputs]
 

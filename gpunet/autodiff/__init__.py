@@ -13,7 +13,7 @@ functions that are replayed without all of that.
 """
 
 from gpunet.autodiff.gradient_tape import GradientTape, custom_gradient
-from gpunet.autodiff.op import Fusion, Op, differentiable
+from gpunet.autodiff.op import Fusion, Op, differentiable, watcher
 from gpunet.autodiff.recorded import Recorded
 from gpunet.autodiff.tape import Tape, no_tape, recording, taped, unbroadcast
 
@@ -29,4 +29,5 @@ __all__ = [
     "recording",
     "taped",
     "unbroadcast",
+    "watcher",
 ]

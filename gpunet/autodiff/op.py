@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+from contextvars import ContextVar
 
 import numpy as np
 
@@ -9,7 +10,10 @@ from gpunet import arrays, config, recording
 from gpunet.autodiff.tape import active, taped
 from gpunet.tensor import Operators, Symbolic, Tensor, convert_to_tensor
 
-__all__ = ["Fusion", "Op", "differentiable"]
+__all__ = ["Fusion", "Op", "differentiable", "watcher"]
+
+# Function (op, values, options) that sees each call of an op which has fusions, or None.
+watcher = ContextVar("gpunet_watcher", default=None)
 
 _NUMPY1 = int(np.__version__.partition(".")[0]) < 2
 _NUMBERS = (float, int, type(None))  # a bool is an int
@@ -101,6 +105,9 @@ class Op:
         pull = self.pull
         forward = self.forward
         if self.fusions and config.fused_enabled():
+            watch = watcher.get()
+            if watch is not None:
+                watch(self, values, options)
             forward, pull = self._fused(xp, values, options, tracked)
         if _NUMPY1 and "dtype" not in options:  # an asked-for float64 stays
             forward = functools.partial(_keeping_float, forward)
@@ -215,12 +222,16 @@ class Fusion:
         when: condition ``(xp, *arrays, **options) -> bool``.
         forward: array function with the contract of `Op.forward`.
         pull: backward function for what ``forward`` saves, or None.
+        words: function ``(xp, *arrays, **options) -> str`` that says in a sentence what would
+            run, without running it, or None.
+        doubts: function of the same that says why ``when`` doesn't hold, or None.
     """
 
-    __slots__ = ("when", "forward", "pull")
+    __slots__ = ("when", "forward", "pull", "words", "doubts")
 
     def __init__(self, forward, when):
-        self.forward, self.when, self.pull = forward, when, None
+        self.forward, self.when = forward, when
+        self.pull = self.words = self.doubts = None
 
     def __repr__(self):
         return f"<fusion {self.forward.__name__}>"
@@ -228,6 +239,19 @@ class Fusion:
     def backward(self, function):
         """Decorator: set the backward function."""
         self.pull = function
+        return function
+
+    def explained(self, function):
+        """Decorator: set what `gpunet.explain` says where it runs.
+
+        The arrays have shapes and dtypes alone, and `gpunet.fused.launch.chip` gives the chip.
+        """
+        self.words = function
+        return function
+
+    def refused(self, function):
+        """Decorator: set what `gpunet.explain` says where it doesn't run."""
+        self.doubts = function
         return function
 
 

@@ -24,6 +24,11 @@ def dropout_fused(xp, x, key, rate, noise_shape=None):
     return _dropped(xp, x, key, rate), (key, rate)
 
 
+@dropout_fused.explained
+def dropout_words(xp, x, key, rate, noise_shape=None):
+    return "one kernel each way; what is dropped is drawn anew on the way back, and never stored"
+
+
 @dropout_fused.backward
 def dropout_fused_backward(xp, saved, gy, needs):
     return _dropped(xp, gy, *saved), None

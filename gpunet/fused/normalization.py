@@ -3,7 +3,7 @@
 import math
 
 from gpunet.fused.launch import REALS, launch, launch_elementwise
-from gpunet.fused.rows import launch_rows
+from gpunet.fused.rows import launch_rows, words_of_rows
 from gpunet.fused.sources import source
 from gpunet.ops import normalization
 from gpunet.ops.infer import axes_of, reduced
@@ -57,6 +57,23 @@ def normalize_fused(xp, x, gamma=None, beta=None, mask=None, /, *, axes, epsilon
         args = [x, mean, variance, gamma, beta, y, small, columns]
         launch_elementwise(source("columns"), "normalize_columns", x.size, args, dtype)
     return (y, mean, variance), (x, gamma, beta, mean, variance, small, of_rows, matrix)
+
+
+@normalize_fused.explained
+def normalize_words(xp, x, gamma=None, beta=None, mask=None, /, *, axes, epsilon=1e-3):
+    if axes_of(axes, x.ndim) == (x.ndim - 1,):
+        return f"one kernel each way, {words_of_rows(x)}"
+    splits = max(1, min(_SPLITS, math.prod(x.shape[:-1]) // _SPLIT_ROWS))
+    return f"three kernels each way: sums over {splits} parts of the rows, their sum, the values"
+
+
+@normalize_fused.refused
+def normalize_doubts(xp, x, gamma=None, beta=None, mask=None, /, *, axes, epsilon=1e-3):
+    if mask is not None:
+        return "the kernel takes no mask"
+    if axes_of(axes, x.ndim) not in (tuple(range(x.ndim - 1)), (x.ndim - 1,)):
+        return f"the kernel takes channels_last, not axes {axes} of {x.ndim}"
+    return f"no kernel for {x.dtype.name}" if x.dtype.name not in REALS else None
 
 
 @normalize_fused.backward

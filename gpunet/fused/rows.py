@@ -7,7 +7,7 @@ from gpunet.fused.sources import source
 from gpunet.ops import loss, norm
 from gpunet.ops.infer import axis_of
 
-__all__ = ["launch_rows"]
+__all__ = ["launch_rows", "words_of_rows"]
 
 _THREADS = 256
 _WARP_COLUMNS = 1024  # up to so many columns a warp does a row
@@ -31,6 +31,11 @@ def launch_rows(name, rows, columns, args, dtype, *more):
     defines = {"REAL": REALS[dtype.name], "THREADS": _THREADS, "ROW_THREADS": row_threads}
     args = [*args, rows, columns, *more]
     launch(source("rows"), name, (blocks,), (_THREADS,), args, defines)
+
+
+def words_of_rows(x):
+    """Return in words how rows are shared out."""
+    return "a warp a row" if x.shape[-1] <= _WARP_COLUMNS else f"{_THREADS} threads a row"
 
 
 def _sizes(x):
@@ -58,6 +63,10 @@ def _add_softmax(op, logarithm):
         args = [xp.ascontiguousarray(x), y]
         launch_rows("softmax_forward", *_sizes(x), args, x.dtype, logarithm)
         return y, (y,)
+
+    @forward.explained
+    def words(xp, x, axis=-1):
+        return f"one kernel each way, {words_of_rows(x)}"
 
     @forward.backward
     def backward(xp, saved, gy, needs):
@@ -89,6 +98,11 @@ def sparse_fused(xp, target, x, from_logits=False, axis=-1, ignore_class=None):
     return y, (target, x, level, ignored)
 
 
+@sparse_fused.explained
+def sparse_words(xp, target, x, **_):
+    return f"softmax, loss and gradient in one kernel each way, {words_of_rows(x)}"
+
+
 @sparse_fused.backward
 def sparse_fused_backward(xp, saved, gy, needs):
     target, x, level, ignored = saved
@@ -108,6 +122,11 @@ def categorical_fused(xp, target, x, from_logits=False, axis=-1):
     y, level = (xp.empty(x.shape[:-1], x.dtype) for _ in range(2))
     launch_rows("categorical_forward", *_sizes(x), [target, x, y, level], x.dtype)
     return y, (target, x, level)
+
+
+@categorical_fused.explained
+def categorical_words(xp, target, x, **_):
+    return f"softmax, loss and gradient in one kernel each way, {words_of_rows(x)}"
 
 
 @categorical_fused.backward
