@@ -32,9 +32,10 @@ class RowGradient:
         both = ((self.values, other.values), (self.numbers, other.numbers))
         return RowGradient(self.xp, *(self.xp.concatenate(pair) for pair in both), self.shape)
 
-    def astype(self, dtype):
-        """Return one with rows of its own in a dtype."""
-        return RowGradient(self.xp, self.values.astype(dtype), self.numbers, self.shape)
+    def astype(self, dtype, copy=True):
+        """Return one in a dtype; with ``copy`` its rows are its own."""
+        values = self.values.astype(dtype, copy=copy)
+        return RowGradient(self.xp, values, self.numbers, self.shape)
 
     def dense(self):
         """Return the whole as an array."""
@@ -50,12 +51,23 @@ class RowGradient:
         """Return (numbers, rows) with each number once, in order; on NumPy only."""
         if not self.numbers.size:
             return self.numbers, self.values
-        # Equal numbers are brought together and added up block by block, in their order.
         numbers = self.numbers % self.shape[0]
         order = np.argsort(numbers, kind="stable")
         numbers = numbers[order]
         starts = np.flatnonzero(np.concatenate([[True], numbers[1:] != numbers[:-1]]))
-        return numbers[starts], np.add.reduceat(self.values[order], starts, axis=0)
+        counts = np.diff(starts, append=numbers.size)
+        sums = self.values[order[starts]]
+        # The second rows of all numbers are added at once, then the third ones ...  When fewer
+        # numbers are left than rounds were made, each gets the sum of its remaining rows: of n
+        # rows, that makes at most 2 * sqrt(n) additions of arrays.
+        done, left = 1, np.flatnonzero(counts > 1)
+        while left.size > done:
+            sums[left] += self.values[order[starts[left] + done]]
+            done += 1
+            left = left[counts[left] > done]
+        for i in left:
+            sums[i] += self.values[order[starts[i] + done : starts[i] + counts[i]]].sum(axis=0)
+        return numbers[starts], sums
 
     def touched(self):
         """Return for each row of the whole, (V, 1, ...), whether its number is among these."""

@@ -65,7 +65,8 @@ class Optimizer(Hypers, State):
     decay = Hyper()
 
     #: What a step leaves alone in rows of a table that the batch didn't look up: ``'skip'`` weight
-    #: and slots, ``'still'`` the weight; None nothing, a gradient of 0 counts there too.
+    #: and slots, ``'still'`` the weight, ``'move'`` nothing, so that `idle` is for them; None:
+    #: gradients have to be whole tables.
     rows = None
     #: How many scratch arrays `update` needs.
     scratch = 1
@@ -162,6 +163,15 @@ class Optimizer(Hypers, State):
         """
         raise NotImplementedError(f"{type(self).__name__} must define update()")
 
+    def idle(self, xp, coefficients, w, zeros, slots, scratch):
+        """Do what `update` does for gradients of zero; a rule may know a shorter way.
+
+        Args:
+            zeros: [n] zeros.
+            xp, coefficients, w, slots, scratch: see `update`.
+        """
+        self.update(xp, coefficients, w, zeros, slots, scratch)
+
     # -- the step -------------------------------------------------------------------------
 
     def apply(self, weights, grads):
@@ -183,6 +193,8 @@ class Optimizer(Hypers, State):
         """
         weights, grads = self._pairs(list(weights), list(grads))
         clipped = bool(self.clipvalue or self.clipnorm or self.global_clipnorm)
+        if self.rows == "move" and not clipped:  # a device sweeps whole tables along with the rest
+            grads = [g.dense() if type(g) is RowGradient and g.xp is not np else g for g in grads]
         tables = [(w, g) for w, g in zip(weights, grads) if type(g) is RowGradient]
         if tables:
             self._store.add(weights, self._decays)  # slots in the order of all weights
@@ -210,7 +222,7 @@ class Optimizer(Hypers, State):
         shrink = 1 - rate * self.weight_decay if self.weight_decay else None
         dtypes = plan.dtypes.union(entry.arena.dtype for entry, _, _ in tables)
         cast = {d: ([_cast(c, d) for c in exact], _cast(shrink, d)) for d in dtypes}
-        tables = [(entry, w, g.astype(entry.arena.dtype)) for entry, w, g in tables]
+        tables = [(entry, w, g.astype(entry.arena.dtype, clipped)) for entry, w, g in tables]
         flat = self._clip(xp, plan.parts, grads, tables) if clipped else None
         for i, part in enumerate(plan.parts):
             coefficients, factor = cast[part.dtype]

@@ -129,8 +129,8 @@ class RMSprop(_Momentum):
 
     @property
     def rows(self):
-        """str or None; without momentum the means of all rows move on."""
-        return "skip" if self._has_momentum else None
+        """str; without momentum the means of all rows move on."""
+        return "skip" if self._has_momentum else "move"
 
     def slots(self):
         names = ["rms"] + ["momentum"] * self._has_momentum + ["mg"] * self.centered
@@ -172,6 +172,13 @@ class RMSprop(_Momentum):
             xp.add(v, t, out=v)
             t = v
         xp.subtract(w, t, out=w)
+
+    def idle(self, xp, coefficients, w, zeros, slots, scratch):
+        if self._has_momentum:
+            super().idle(xp, coefficients, w, zeros, slots, scratch)
+            return
+        for mean in slots:
+            xp.multiply(mean, coefficients[1], out=mean)
 
 
 @registry.optimizers.register("adagrad")

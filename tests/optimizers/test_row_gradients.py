@@ -22,6 +22,12 @@ RULES = {
     "nadam": lambda **o: optimizers.Nadam(0.1, **o),
     "ftrl": lambda **o: optimizers.Ftrl(0.1, **o),
 }
+# Rules under which the means of a weight move on when its gradient is zero.
+MOVING = {
+    "mean_square": lambda **o: optimizers.RMSprop(0.1, **o),
+    "centered": lambda **o: optimizers.RMSprop(0.1, centered=True, **o),
+}
+LEAVING, RULES = RULES, {**RULES, **MOVING}
 EVERY = pytest.mark.parametrize("rule", RULES)
 NUMBERS = [np.array([4, 1, 4]), np.array([0, 4, 4, 4]), np.array([2, 2, 1])]
 
@@ -37,21 +43,30 @@ def table(dtype="float32", width=3):
 
 
 @pytest.mark.parametrize("width", [1, 3])
-@pytest.mark.parametrize("numbers", [*NUMBERS, np.array([], int), np.array([-1, 5])])
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        *NUMBERS,
+        np.array([], int),
+        np.array([-1, 5]),
+        np.arange(60) % 5,
+        np.minimum(np.arange(99), 5),
+    ],
+)
 def test_dense_and_summed(numbers, width):
     grad = rows_of(numbers, 0, width=width)
     want = np.zeros((6, width), "float32")
     np.add.at(want, numbers, grad.values)
-    np.testing.assert_allclose(grad.dense(), want, rtol=1e-6)
+    np.testing.assert_allclose(grad.dense(), want, rtol=1e-6, atol=1e-5)
     found, sums = grad.summed()
     assert found.tolist() == sorted({int(n) % 6 for n in numbers})
-    np.testing.assert_allclose(sums, want[found], rtol=1e-6)
+    np.testing.assert_allclose(sums, want[found], rtol=1e-6, atol=1e-5)
     assert grad.touched().reshape(-1).nonzero()[0].tolist() == found.tolist()
-    np.testing.assert_allclose((grad + grad).dense(), 2 * want, rtol=1e-6)
-    np.testing.assert_allclose(grad + np.ones_like(want), want + 1, rtol=1e-6)
+    np.testing.assert_allclose((grad + grad).dense(), 2 * want, rtol=1e-6, atol=1e-5)
+    np.testing.assert_allclose(grad + np.ones_like(want), want + 1, rtol=1e-6, atol=1e-5)
 
 
-@EVERY
+@pytest.mark.parametrize("rule", LEAVING)
 def test_rows_without_gradient_keep_their_bits(rule):
     optimizer, w = RULES[rule](), table()
     assert optimizer.takes_rows
@@ -62,6 +77,22 @@ def test_rows_without_gradient_keep_their_bits(rule):
     untouched = [2, 3, 5]
     np.testing.assert_array_equal(w.numpy()[untouched], before[untouched])
     assert (w.numpy()[touched] != before[touched]).all()
+
+
+@pytest.mark.parametrize("rule", MOVING)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("width", [1, 3, 7000])
+def test_moving_rules_do_what_they_do_with_a_dense_gradient(rule, dtype, width):
+    a, b = RULES[rule](), RULES[rule]()
+    w, dense = table(dtype, width), table(dtype, width)
+    for seed, numbers in enumerate(NUMBERS):
+        grad = rows_of(numbers, seed, dtype, width)
+        grad.values[...] = np.round(4 * grad.values) / 4  # sums are exact in any dtype
+        a.apply([w], [grad])
+        b.apply([dense], [grad.dense()])
+    np.testing.assert_array_equal(w.numpy(), dense.numpy())
+    for x, y in zip(a.get_weights(), b.get_weights(), strict=True):
+        np.testing.assert_array_equal(x, y)
 
 
 @EVERY
@@ -206,5 +237,5 @@ def test_optimizers_of_ones_own_get_arrays():
     model = gpunet.Sequential([layers.Embedding(6, 2, input_length=2), layers.Dense(1)])
     model.compile(Mine(0.1), "mse")
     model.train_on_batch(np.array([[1, 2]]), np.zeros((1, 2, 1)))
-    assert not optimizers.Adam().takes_rows and not optimizers.RMSprop().takes_rows
+    assert not optimizers.Adam().takes_rows
     assert not optimizers.SGD(is_legacy_optimizer=False).takes_rows
