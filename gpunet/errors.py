@@ -11,6 +11,7 @@ __all__ = [
     "GraphError",
     "ShapeError",
     "FileFormatError",
+    "KernelError",
     "KernelSourceError",
     "MissingPackageError",
     "UnknownNameError",
@@ -67,3 +68,7 @@ class MissingPackageError(GpunetError, ImportError):
 
 class KernelSourceError(GpunetError, OSError):
     """A CUDA source that should have come with gpunet isn't there."""
+
+
+class KernelError(GpunetError, RuntimeError):
+    """A library for the GPU refused work; the text names the call and the shapes."""

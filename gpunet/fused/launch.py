@@ -7,7 +7,7 @@ from contextvars import ContextVar
 
 import numpy as np
 
-__all__ = ["CHIPS", "REALS", "Chip", "as_on", "chip", "launch", "launch_elementwise"]
+__all__ = ["CHIPS", "REALS", "Chip", "address", "as_on", "chip", "launch", "launch_elementwise"]
 
 # dtype of a kernel's float arrays -> its name in CUDA
 REALS = {"float32": "float", "float64": "double"}
@@ -79,6 +79,11 @@ def _chip(number):
         known["MultiProcessorCount"],
         known["MaxSharedMemoryPerBlockOptin"],
     )
+
+
+def address(array):
+    """Return where an array's first element lies on the GPU, as an int."""
+    return array.data.ptr
 
 
 @functools.cache

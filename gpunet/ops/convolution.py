@@ -9,6 +9,7 @@ import numpy as np
 from gpunet.autodiff import differentiable, no_tape, taped
 from gpunet.errors import ShapeError
 from gpunet.ops import conv_cpu
+from gpunet.ops.products import product
 from gpunet.ops.window import per_axis, transposed_window, window
 
 __all__ = ["conv", "conv_transpose", "conv_kernel_gradient"]
@@ -52,8 +53,8 @@ def _mixed(xp, x, matrix, groups):
     """Return each position of (..., C) times one cell of a kernel (C / groups, F)."""
     shape = (*x.shape[:-1], matrix.shape[-1])
     if groups == 1:
-        return xp.matmul(_rows(x), matrix).reshape(shape)
-    parts = xp.matmul(_per_group(xp, x, groups), _cell_groups(xp, matrix, groups))
+        return product(xp, _rows(x), matrix).reshape(shape)
+    parts = product(xp, _per_group(xp, x, groups), _cell_groups(xp, matrix, groups))
     return _joined(xp, parts, shape)
 
 
@@ -61,17 +62,17 @@ def _unmixed(xp, y, matrix, groups):
     """Return each position of (..., F) times one transposed cell of a kernel."""
     shape = (*y.shape[:-1], matrix.shape[0] * groups)
     if groups == 1:
-        return xp.matmul(_rows(y), matrix.T).reshape(shape)
+        return product(xp, _rows(y), matrix.T).reshape(shape)
     cells = xp.transpose(_cell_groups(xp, matrix, groups), (0, 2, 1))
-    return _joined(xp, xp.matmul(_per_group(xp, y, groups), cells), shape)
+    return _joined(xp, product(xp, _per_group(xp, y, groups), cells), shape)
 
 
 def _correlated(xp, x, y, groups):
     """Return the sum over positions of x (..., C) times y (..., F): (C / groups, F)."""
     if groups == 1:
-        return xp.matmul(_rows(x).T, _rows(y))
+        return product(xp, _rows(x).T, _rows(y))
     x = xp.transpose(_per_group(xp, x, groups), (0, 2, 1))
-    parts = xp.matmul(x, _per_group(xp, y, groups))  # (groups, C / groups, F / groups)
+    parts = product(xp, x, _per_group(xp, y, groups))  # (groups, C / groups, F / groups)
     return xp.transpose(parts, (1, 0, 2)).reshape((parts.shape[1], y.shape[-1]))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from gpunet.autodiff import differentiable
 from gpunet.errors import ShapeError
 from gpunet.ops.norm import log_softmax_of
+from gpunet.ops.products import product
 
 __all__ = ["ctc_loss", "ctc_greedy", "ctc_beams"]
 
@@ -66,7 +67,7 @@ def ctc_loss_backward(xp, saved, gy, needs):
     hot = (states[:, :, None] == classes).astype(logp.dtype)  # (N, S, C)
     steps = xp.arange(logp.shape[1])
     used = (steps < input_length[:, None]) & possible[:, None]
-    gx = xp.where(used[:, :, None], xp.exp(logp) - xp.matmul(share, hot), 0.0)
+    gx = xp.where(used[:, :, None], xp.exp(logp) - product(xp, share, hot), 0.0)
     return ((gx * gy[:, None, None]).astype(dtype), None, None, None)
 
 

@@ -8,6 +8,7 @@ from gpunet import arrays
 from gpunet.autodiff import differentiable
 from gpunet.errors import ShapeError
 from gpunet.ops.index import add_rows
+from gpunet.ops.products import product
 from gpunet.tensor import value_of
 
 __all__ = ["RESIZE_METHODS", "FILL_MODES", "resample", "transform"]
@@ -108,7 +109,7 @@ def _along(xp, matrix, x, axis):
     if axis == 2:
         x = xp.transpose(x, (0, 2, 1, 3))
     batch, n, other, channels = (int(s) for s in x.shape)
-    y = xp.matmul(matrix, x.reshape((batch, n, other * channels)))
+    y = product(xp, matrix, x.reshape((batch, n, other * channels)))
     y = y.reshape((batch, int(matrix.shape[0]), other, channels))
     return xp.transpose(y, (0, 2, 1, 3)) if axis == 2 else y
 

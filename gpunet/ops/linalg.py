@@ -132,7 +132,7 @@ def _contract(xp, x, y, ax, ay):
     width = _size(y_shape[:n])
     left = x_moved.reshape((_size(x_shape[: x.ndim - n]), width))
     right = y_moved.reshape((width, _size(y_shape[n:])))
-    z = xp.matmul(left, right).reshape((*x_shape[: x.ndim - n], *y_shape[n:]))
+    z = product(xp, left, right).reshape((*x_shape[: x.ndim - n], *y_shape[n:]))
     return z, (left, right, x_shape, y_shape, x_order, y_order)
 
 
@@ -142,10 +142,10 @@ def tensordot_backward(xp, saved, gy, needs):
     gy = gy.reshape((left.shape[0], right.shape[1]))
     gx = gy_y = None
     if needs[0]:
-        gx = xp.matmul(gy, right.T).reshape(x_shape)
+        gx = product(xp, gy, right.T).reshape(x_shape)
         gx = xp.transpose(gx, [x_order.index(i) for i in range(len(x_order))])
     if needs[1]:
-        gy_y = xp.matmul(left.T, gy).reshape(y_shape)
+        gy_y = product(xp, left.T, gy).reshape(y_shape)
         gy_y = xp.transpose(gy_y, [y_order.index(i) for i in range(len(y_order))])
     return gx, gy_y
 
@@ -241,7 +241,7 @@ def batch_dot(xp, x, y, /, axes=None):
     x_shape, y_shape = tuple(x_moved.shape), tuple(y_moved.shape)
     left = x_moved.reshape((x_shape[0], _size(x_shape[1:-1]), x_shape[-1]))
     right = y_moved.reshape((y_shape[0], y_shape[1], _size(y_shape[2:])))
-    z = xp.matmul(left, right)
+    z = product(xp, left, right)
     z = z.reshape((x_shape[0], *x_shape[1:-1], *y_shape[2:]) if z.ndim else ())
     if x.ndim == y.ndim == 2:
         z = z.reshape((x_shape[0], 1))
@@ -254,9 +254,9 @@ def batch_dot_backward(xp, saved, gy, needs):
     gy = gy.reshape((left.shape[0], left.shape[1], right.shape[2]))
     gx = gy_y = None
     if needs[0]:
-        gx = xp.matmul(gy, _flipped(xp, right)).reshape(x_shape)
+        gx = product(xp, gy, _flipped(xp, right)).reshape(x_shape)
         gx = xp.transpose(gx, [x_order.index(i) for i in range(len(x_order))])
     if needs[1]:
-        gy_y = xp.matmul(_flipped(xp, left), gy).reshape(y_shape)
+        gy_y = product(xp, _flipped(xp, left), gy).reshape(y_shape)
         gy_y = xp.transpose(gy_y, [y_order.index(i) for i in range(len(y_order))])
     return gx, gy_y

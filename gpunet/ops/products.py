@@ -1,4 +1,4 @@
-"""Matrix products on the CPU: large ones in parts on several threads.
+"""Matrix products. On the CPU large ones are done in parts on several threads.
 
 BLAS's own threads wait for each other by spinning, so a product takes a hundred times as long
 when another process wants the core; training steps therefore keep BLAS at one thread
@@ -14,6 +14,9 @@ from gpunet.ops.memory import empty
 
 __all__ = ["column_sums", "product"]
 
+# Set by gpunet.fused.gemm: function (xp, a, b, out) -> result, or None where it hasn't got one.
+on_gpu = None
+
 # Multiplications from which several threads pay.
 _SPREAD = 2**23
 # Rows up to which a product with ones adds them up.
@@ -25,11 +28,14 @@ def product(xp, a, b, out=None):
 
     Args:
         xp: array module, or `autodiff.taped`.
-        a: array (m, k); other ranks are left to ``xp.matmul``.
-        b: array (k, n).
-        out: array (m, n) to write to, or None.
+        a: array (..., m, k), or (k,).
+        b: array (..., k, n), or (k,).
+        out: array (..., m, n) to write to, or None.
     """
     if xp is not np:
+        made = None if on_gpu is None else on_gpu(xp, a, b, out)
+        if made is not None:
+            return made
         return xp.matmul(a, b) if out is None else xp.matmul(a, b, out=out)
     if a.ndim != 2 or b.ndim != 2:
         return np.matmul(a, b, out=out)

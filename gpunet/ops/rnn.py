@@ -18,6 +18,7 @@ derivatives and as what others are compared with; `gpunet.ops.rnn_host` has thos
 
 from gpunet.autodiff import differentiable
 from gpunet.errors import ShapeError
+from gpunet.ops.products import product
 from gpunet.ops.rnn_steps import (
     GRUAfterStep,
     GRUBeforeStep,
@@ -69,10 +70,10 @@ def project(xp, x, kernel, bias, keep, rate):
     """Return what the inputs of all steps add to the gates, (T, N, G * U)."""
     shape = (int(x.shape[0]), int(x.shape[1]), int(kernel.shape[1]))
     if keep is None:
-        z = xp.matmul(rows(x), kernel).reshape(shape)
+        z = product(xp, rows(x), kernel).reshape(shape)
     else:
         z = [
-            xp.matmul(rows(x * k), w).reshape((*shape[:2], int(w.shape[1])))
+            product(xp, rows(x * k), w).reshape((*shape[:2], int(w.shape[1])))
             for k, w in _by_gate(keep, rate, kernel)
         ]
         z = xp.concatenate(z, axis=2)
@@ -141,19 +142,19 @@ def project_backward(xp, x, kernel, keep, rate, gz, needs):
     gx = gkernel = None
     if keep is None:
         if needs[0]:
-            gx = xp.matmul(rows(gz), kernel.T).reshape(tuple(x.shape))
+            gx = product(xp, rows(gz), kernel.T).reshape(tuple(x.shape))
         if needs[1]:
-            gkernel = xp.matmul(rows(x).T, rows(gz))
+            gkernel = product(xp, rows(x).T, rows(gz))
         return gx, gkernel
     gates = _by_gate(keep, rate, kernel)
     u = int(kernel.shape[1]) // len(gates)
     parts = [rows(gz[:, :, g * u : (g + 1) * u]) for g in range(len(gates))]
     if needs[0]:
         gx = added(
-            [k * xp.matmul(p, w.T).reshape(tuple(x.shape)) for p, (k, w) in zip(parts, gates)]
+            [k * product(xp, p, w.T).reshape(tuple(x.shape)) for p, (k, w) in zip(parts, gates)]
         )
     if needs[1]:
-        done = [xp.matmul(rows(x * k).T, p) for p, (k, _) in zip(parts, gates)]
+        done = [product(xp, rows(x * k).T, p) for p, (k, _) in zip(parts, gates)]
         gkernel = xp.concatenate(done, axis=1)
     return gx, gkernel
 

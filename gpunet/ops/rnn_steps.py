@@ -7,6 +7,7 @@ recurrent kernels of which gates.  ``z`` is what the inputs add to the gates, (N
 """
 
 from gpunet.ops.nonlinear import sigmoid_of
+from gpunet.ops.products import product
 
 __all__ = [
     "ACTIVATIONS",
@@ -62,9 +63,9 @@ class Walk:
         """Return h times the recurrent kernels of gates ``first`` to ``last - 1``."""
         u, xp = self.units, self.xp
         if self.keep is None:
-            return xp.matmul(h, self.recurrent[:, first * u : last * u])
+            return product(xp, h, self.recurrent[:, first * u : last * u])
         done = [
-            xp.matmul(h * self.keep[g], self.recurrent[:, g * u : (g + 1) * u])
+            product(xp, h * self.keep[g], self.recurrent[:, g * u : (g + 1) * u])
             for g in range(first, last)
         ]
         return xp.concatenate(done, axis=1)
@@ -73,9 +74,9 @@ class Walk:
         """Return the gradient of `times` with respect to h."""
         u, xp = self.units, self.xp
         if self.keep is None:
-            return xp.matmul(gz, self.recurrent[:, first * u : last * u].T)
+            return product(xp, gz, self.recurrent[:, first * u : last * u].T)
         done = [
-            self.keep[g] * xp.matmul(part, self.recurrent[:, g * u : (g + 1) * u].T)
+            self.keep[g] * product(xp, part, self.recurrent[:, g * u : (g + 1) * u].T)
             for g, part in zip(range(first, last), self.parts(gz))
         ]
         return added(done)
@@ -92,9 +93,9 @@ class Walk:
         left, gz = xp.stack(left), xp.stack(gz)
         gates = int(gz.shape[2]) // u
         if self.keep is None:
-            return [xp.matmul(rows(left).T, rows(gz))]
+            return [product(xp, rows(left).T, rows(gz))]
         return [
-            xp.matmul(rows(left * self.keep[first + g]).T, rows(gz[:, :, g * u : (g + 1) * u]))
+            product(xp, rows(left * self.keep[first + g]).T, rows(gz[:, :, g * u : (g + 1) * u]))
             for g in range(gates)
         ]
 

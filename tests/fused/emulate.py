@@ -19,11 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["SANITIZE", "compiler", "kernels_of", "fake_cupy", "as_cupy"]
+__all__ = ["SANITIZE", "compiler", "kernels_of", "fake_cupy", "as_cupy", "products"]
 
 SANITIZE = "GPUNET_TEST_SANITIZE"  # what to compile with, such as address
 _HEADER = Path(__file__).with_name("cuda_on_cpu.h")
 _RUNTIME = Path(__file__).with_name("cuda_on_cpu.cpp")
+_PRODUCTS = Path(__file__).with_name("cublaslt_on_cpu.cpp")
 _LAUNCHER = """
 extern "C" int launch_{0}(const gn::Shape* shape, void** args) {{
     return gn::launch({0}, *shape, args);
@@ -84,6 +85,26 @@ def _library(code, options):
             *options, "-o", "kernels.so", "kernels.cpp",
         )  # fmt: skip
         return ctypes.CDLL(str(Path(folder) / "kernels.so"))
+
+
+@functools.cache
+def products():
+    """Return the stand-in for cuBLASLt, compiled."""
+    from gpunet.fused import cublaslt
+
+    with tempfile.TemporaryDirectory(prefix="gpunet-kernels-") as folder:
+        _run_compiler(
+            folder, "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-o", "products.so",
+            str(_PRODUCTS),
+        )  # fmt: skip
+        return cublaslt.declared(ctypes.CDLL(str(Path(folder) / "products.so")))
+
+
+class _Products:
+    """`products`, compiled when the first function is asked for."""
+
+    def __getattr__(self, name):
+        return getattr(products(), name)
 
 
 _launches = itertools.count()
@@ -154,11 +175,21 @@ class _Device:
         self.id = number
 
 
+class _Memory:
+    """Stands in for cupy.cuda.Memory."""
+
+    def __init__(self, size):
+        self._bytes = np.empty(size, np.uint8)
+        self.ptr, self.size = self._bytes.ctypes.data, size
+
+
 class _Module:
     """NumPy under CuPy's name."""
 
     __name__ = "cupy"
-    cuda = types.SimpleNamespace(Device=_Device)
+    cuda = types.SimpleNamespace(
+        Device=_Device, Memory=_Memory, get_current_stream=lambda: types.SimpleNamespace(ptr=0)
+    )
     RawModule = RawModule
     empty = staticmethod(_empty)
 
@@ -179,21 +210,25 @@ def fake_cupy(capability=90, blocks=132, shared=227 << 10):
     Args:
         capability, blocks, shared: what the kernels' layout is chosen for, see `launch.Chip`.
     """
-    from gpunet.fused import launch
+    from gpunet.fused import cublaslt, gemm, launch
 
     def forget():
-        for cache in (launch._module, launch._kernel, launch._chip):
+        for cache in (launch._module, launch._kernel, launch._chip, gemm._plan, gemm._workspace,
+                      cublaslt._handle):  # fmt: skip
             cache.cache_clear()
 
+    library = cublaslt.library
     before = sys.modules.get("cupy")
     sys.modules["cupy"] = as_cupy
     _Device.compute_capability = str(capability)
     _Device.attributes = {"MultiProcessorCount": blocks, "MaxSharedMemoryPerBlockOptin": shared}
     forget()
+    cublaslt.library, gemm.address = _Products, lambda array: array.ctypes.data
     try:
         yield as_cupy
     finally:
         forget()
+        cublaslt.library, gemm.address = library, launch.address
         if before is None:
             del sys.modules["cupy"]
         else:
