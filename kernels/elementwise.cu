@@ -24,3 +24,12 @@ extern "C" __global__ void swish_backward(const real* __restrict__ x, const real
         gx[i] = gy[i] * (gate + x[i] * gate * ((real)1 - gate));
     }
 }
+
+// The gradient of a ReLU, from its result.
+//
+// y, gy: [n]
+// gx: [n], overwritten
+extern "C" __global__ void relu_backward(const real* __restrict__ y, const real* __restrict__ gy,
+                                         real* __restrict__ gx, int64 n) {
+    GRID_STRIDE(i, n) { gx[i] = y[i] > (real)0 ? gy[i] : (real)0; }
+}

@@ -88,7 +88,7 @@ def test_nested_models_and_own_classes():
     model = Own()
     with pytest.raises(ValueError, match=r"explain: the shapes of the inputs of model .* `inputs`"):
         explained(model)
-    (row,) = explained(model, inputs=np.ones((1, 3), "float32"))
+    _, row = explained(model, inputs=np.ones((1, 3), "float32"))
     assert (row.layer, row.op, row.count) == ("first", "softmax", 2)
 
 

@@ -4,7 +4,7 @@ from gpunet.fused.launch import REALS, launch_elementwise
 from gpunet.fused.sources import source
 from gpunet.ops import nonlinear
 
-__all__ = []
+__all__ = ["relu_gradient"]
 
 
 def is_real(xp, x, **_):
@@ -32,3 +32,18 @@ def swish_fused_backward(xp, saved, gy, needs):
     args = [x, xp.ascontiguousarray(gy), gx]
     launch_elementwise(source("elementwise"), "swish_backward", x.size, args, x.dtype)
     return (gx,)
+
+
+def relu_gradient(xp, y, gy):
+    """Return ``gy`` where ``y``, the result of a ReLU, is above 0, and 0 elsewhere.
+
+    Args:
+        xp: CuPy.
+        y, gy: arrays of one shape and float type.
+    """
+    if gy.dtype.name not in REALS:
+        return xp.where(y > 0, gy, gy.dtype.type(0))
+    gx = xp.empty(gy.shape, gy.dtype)
+    args = [xp.ascontiguousarray(y), xp.ascontiguousarray(gy), gx]
+    launch_elementwise(source("elementwise"), "relu_backward", gx.size, args, gy.dtype)
+    return gx

@@ -11,7 +11,8 @@ from gpunet import config
 from gpunet.errors import KernelError
 from gpunet.fused import cublaslt
 from gpunet.fused.cublaslt import TYPES, Plan, Product
-from gpunet.fused.launch import address, chip
+from gpunet.fused.elementwise import relu_gradient
+from gpunet.fused.launch import address, assumed, chip
 from gpunet.ops import linalg, products
 
 __all__ = ["gemm", "takes"]
@@ -28,7 +29,7 @@ def takes(xp, *arrays):
         and config.fused_enabled()
         and dtype.name in TYPES
         and all(a.dtype == dtype for a in arrays)
-        and cublaslt.library() is not None
+        and (assumed() or cublaslt.library() is not None)
     )
 
 
@@ -273,17 +274,31 @@ def _product(xp, a, b, out):
 products.on_gpu = _product
 
 
-@linalg.dense.fused(when=lambda xp, x, kernel, bias=None: takes(xp, x, kernel, *_given(bias)))
-def dense_fused(xp, x, kernel, bias=None, /):
+def _dense_fits(xp, x, kernel, bias=None, /, relu=False):
+    return takes(xp, x, kernel, *([] if bias is None else [bias]))
+
+
+@linalg.dense.fused(when=_dense_fits)
+def dense_fused(xp, x, kernel, bias=None, /, relu=False):
     rows = x if x.ndim == 2 else x.reshape((math.prod(x.shape[:-1]), x.shape[-1]))
-    y = gemm(rows, kernel, bias=bias)
-    return y.reshape((*x.shape[:-1], kernel.shape[1])), (rows, kernel, x.shape)
+    y = gemm(rows, kernel, bias=bias, relu=relu)
+    saved = (rows, kernel, x.shape, y if relu else None)
+    return y.reshape((*x.shape[:-1], kernel.shape[1])), saved
+
+
+@dense_fused.explained
+def dense_words(xp, x, kernel, bias=None, /, relu=False):
+    names = [name for name, given in (("bias", bias is not None), ("ReLU", relu)) if given]
+    more = f", {' and '.join(names)} in the same call" if names else ""
+    return f"cuBLASLt in {_compute(x.dtype.name)}{more}; two products back"
 
 
 @dense_fused.backward
 def dense_fused_backward(xp, saved, gy, needs):
-    rows, kernel, shape = saved
+    rows, kernel, shape, y = saved
     gy = gy.reshape((rows.shape[0], kernel.shape[1]))
+    if y is not None:
+        gy = relu_gradient(xp, y, gy)
     gx = gemm(gy, kernel.T).reshape(shape) if needs[0] else None
     gkernel = gbias = None
     if len(needs) > 2 and needs[2]:
@@ -291,7 +306,3 @@ def dense_fused_backward(xp, saved, gy, needs):
     if needs[1]:
         gkernel = gemm(rows.T, gy, sums=gbias)
     return gx, gkernel, gbias
-
-
-def _given(*arrays):
-    return [a for a in arrays if a is not None]

@@ -7,7 +7,17 @@ from contextvars import ContextVar
 
 import numpy as np
 
-__all__ = ["CHIPS", "REALS", "Chip", "address", "as_on", "chip", "launch", "launch_elementwise"]
+__all__ = [
+    "CHIPS",
+    "REALS",
+    "Chip",
+    "address",
+    "as_on",
+    "assumed",
+    "chip",
+    "launch",
+    "launch_elementwise",
+]
 
 # dtype of a kernel's float arrays -> its name in CUDA
 REALS = {"float32": "float", "float64": "double"}
@@ -58,11 +68,15 @@ def as_on(chip):
         _assumed.reset(token)
 
 
+def assumed():
+    """Return the Chip of `as_on`, or None outside of it."""
+    return _assumed.get()
+
+
 def chip():
     """Return the Chip of CuPy's current device."""
-    assumed = _assumed.get()
-    if assumed is not None:
-        return assumed
+    if assumed() is not None:
+        return assumed()
     import cupy
 
     return _chip(cupy.cuda.Device().id)

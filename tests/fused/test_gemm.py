@@ -299,6 +299,14 @@ def test_dense_takes_two_products_back(rng, cupy):
     agree(gbias, gy.sum(axis=(0, 1)))
 
 
+def test_dense_is_explained():
+    kernel = np.empty((4, 5), "float32")
+    with launch.as_on(launch.CHIPS["a100"]):
+        config.set_precision("tf32")
+        words = ops.dense.fusions[-1].words(emulate.as_cupy, kernel.T, kernel, None, relu=True)
+    assert words == "cuBLASLt in tf32, ReLU in the same call; two products back"
+
+
 def test_missing_library_leaves_products_to_cupy(monkeypatch, cupy):
     monkeypatch.setattr(cublaslt, "library", lambda: None)
     assert product(cupy, np.ones((2, 3)), np.ones((3, 2))).tolist() == [[3, 3], [3, 3]]
