@@ -14,6 +14,8 @@ import weakref
 
 import numpy as np
 
+from gpunet.joining import Call, Merged, joined
+
 __all__ = ["Recorder", "constant", "current", "edited", "effect", "host_reads"]
 
 # Lines of the longest recording: compiling more would take seconds.
@@ -72,12 +74,12 @@ def host_reads(what):
 
 
 class _Line:
-    """One line: names that it sets and reads, and whether it does nothing else."""
+    """One line: names that it sets and reads, whether it does nothing else, the op it calls."""
 
-    __slots__ = ("text", "sets", "reads", "pure")
+    __slots__ = ("text", "sets", "reads", "pure", "call")
 
-    def __init__(self, text, sets, reads, pure):
-        self.text, self.sets, self.reads, self.pure = text, sets, reads, pure
+    def __init__(self, text, sets, reads, pure, call=None):
+        self.text, self.sets, self.reads, self.pure, self.call = text, sets, reads, pure, call
 
 
 class Recorder:
@@ -194,8 +196,8 @@ class Recorder:
             self._know(results, name)
         return name
 
-    def _add(self, text, sets, reads, pure=True):
-        self._lines.append(_Line(text, sets, reads, pure))
+    def _add(self, text, sets, reads, pure=True, call=None):
+        self._lines.append(_Line(text, sets, reads, pure, call))
         if len(self._lines) > _LONGEST:
             self.give_up(f"it takes more than {_LONGEST} lines")
 
@@ -222,7 +224,9 @@ class Recorder:
         saved = self._new("s")
         given = ", ".join([self.fixed(xp), *names])
         given += f", **{self.fixed(dict(options))}" if options else ""
-        self._add(f"{targets}, {saved} = {self.fixed(forward)}({given})", [*sets, saved], names)
+        text = f"{targets}, {saved} = {self.fixed(forward)}({given})"
+        call = Call(forward, xp, names, values, options, y, saved)
+        self._add(text, [*sets, saved], names, call=call)
         return saved
 
     def _argument(self, given, value):
@@ -302,14 +306,35 @@ class Recorder:
     def _text(self, results):
         """Return the lines that matter, each letting go of what nobody needs after it."""
         needed, text = {*results, *self._inputs}, []
-        for line in reversed(self._lines):
-            if line.pure and needed.isdisjoint(line.sets):
-                continue
+        for line in reversed(self._joined(self._needed(results), results)):
             used = [n for n in (*line.sets, *line.reads) if n[0] in "vs"]
             free = dict.fromkeys([n for n in used if n not in needed])
             text.append(line.text + (f"; del {', '.join(free)}" if free else ""))
             needed.update(used)
         return text[::-1]
+
+    def _needed(self, results):
+        """Return the lines without those whose results nobody uses."""
+        needed, lines = set(results), []
+        for line in reversed(self._lines):
+            if not line.pure or not needed.isdisjoint(line.sets):
+                lines.append(line)
+                needed.update(line.reads)
+        return lines[::-1]
+
+    def _joined(self, lines, results):
+        """Return lines, those that can be joined as one."""
+        found = joined(lines, results)
+        kept = [found.get(i, line) for i, line in enumerate(lines)]
+        return [self._merged(x) if isinstance(x, Merged) else x for x in kept if x is not None]
+
+    def _merged(self, m):
+        steps = [
+            f"({self.fixed(f)}, {x if isinstance(x, str) else self.fixed(x)})" for f, x in m.steps
+        ]
+        given = ", ".join([self.fixed(m.xp), f"({', '.join(steps)},)", *m.names])
+        given += f", **{self.fixed(m.options)}" if m.options else ""
+        return _Line(f"{m.sets[0]} = {self.fixed(m.function)}({given})", m.sets, m.reads, True)
 
 
 def _holds_array(value):

@@ -15,6 +15,7 @@ import math
 import numpy as np
 
 from gpunet import threads
+from gpunet.ops.blockwise import Steps
 from gpunet.ops.conv_runs import Runs, suits
 from gpunet.ops.conv_windows import Windows, box_index, split, take, thread_buffers
 from gpunet.ops.memory import empty
@@ -26,7 +27,6 @@ BLOCK_BYTES = 2**21  # of a block's windows and outputs; half of it is slower by
 FEWEST = 256  # windows in a block, so that a product is worth packing the kernel for it
 TASKS = 8  # blocks at least, and sums of a kernel's gradient at most, for any number of threads
 LEAST = 64  # filters in a share of a large kernel
-WIDE = 4096  # numbers in a row for bias and cut-off
 ALONE = 2**21  # multiplications that one thread does sooner than it wakes another
 
 
@@ -140,58 +140,32 @@ def _boxes(rule, shape):
 
 
 class _Outputs:
-    """Outputs computed by a rule, then biased, cut off and put in their place.
+    """Outputs computed by a rule, then finished and put in their place.
 
     Args:
         rule: _Rule.
         target: array (N, *out, filters), any strides.
-        bias: array (filters,) or None.
-        relu: bool.
+        steps: list of steps, see `blockwise`, on all filters.
+        filters: slice, those that the rule computes.
     """
 
-    def __init__(self, rule, target, bias, relu):
-        self.rule, self.target, self.relu = rule, target, relu
+    def __init__(self, rule, target, steps, filters=slice(None)):
+        self.rule, self.target = rule, target
+        self.steps = Steps(steps, target, filters)
         self.boxes = _boxes(rule, target.shape[:-1])
-        # Rows side by side make longer, faster loops.
-        last, filters = target.shape[-2:]
-        self.side = max(
-            [d for d in range(1, last + 1) if last % d == 0 and d * filters <= WIDE] or [1]
-        )
-        dtype, most = rule.windows.dtype, max(self.side, last if last * filters <= WIDE else 1)
-        self.bias = None if bias is None else np.tile(bias.astype(dtype), most)
-        self.zeros = np.zeros(most * filters, dtype)
 
     def compute(self, box, buffers):
-        target = self.target[box_index(box)]
+        index = box_index(box)
+        target = self.target[index]
         direct = target.flags.c_contiguous and target.dtype == self.rule.windows.dtype
         z = self.rule.apply(box, target if direct else None, buffers)
-        if z is target and self.bias is None and not self.relu:
-            return
-        z, target = self._rows(z, target)
-        if self.bias is not None:
-            z = np.add(z, self.bias[: z.shape[-1]], out=target)
-        if self.relu:
-            np.maximum(z, self.zeros[: z.shape[-1]], out=target)
-        elif z is not target:
-            target[...] = z
-
-    def _rows(self, z, target):
-        """Return views of two arrays whose last axis is as long as it can be."""
-        *counts, filters = target.shape
-        width = self.side * filters
-        if z.size % width:
-            width = filters
-        if z.flags.c_contiguous and target.flags.c_contiguous:
-            return z.reshape(-1, width), target.reshape(-1, width)
-        if counts[-1] * filters <= self.zeros.size and all(map(_in_line, (z, target))):
-            shape = (*counts[:-1], counts[-1] * filters)
-            return z.reshape(shape), target.reshape(shape)
-        return z, target
+        if z is not target or self.steps:
+            self.steps.apply(z, index)
 
 
-def _in_line(a):
-    """Return whether the last two axes of an array can be seen as one."""
-    return a.strides[-2:] == (a.shape[-1] * a.itemsize, a.itemsize)
+def _finishing(bias, relu):
+    """Return the steps that add a bias and cut off at 0."""
+    return [(np.add, bias)] * (bias is not None) + [(np.maximum, 0.0)] * relu
 
 
 def _compute(outputs):
@@ -209,8 +183,8 @@ def _compute(outputs):
     threads.spread(len(tasks), start, 1 if work < ALONE else None)
 
 
-def forward(x, kernel, bias, w, groups, relu=False, live=None):
-    """Return a convolution with the bias added, cut off at 0 if wanted.
+def forward(x, kernel, bias, w, groups, relu=False, live=None, steps=()):
+    """Return a convolution with the bias added, cut off at 0 if wanted, and more done to it.
 
     Args:
         x: array (N, *size, C).
@@ -220,10 +194,12 @@ def forward(x, kernel, bias, w, groups, relu=False, live=None):
         groups: int.
         relu: bool.
         live: array like ``x`` or None: ``x`` counts as 0 where this isn't above 0.
+        steps: what is done to the result at last, see `blockwise`.
 
     Returns:
         Array (N, *out, F).
     """
+    steps = [*_finishing(bias, relu), *steps]
     x = np.ascontiguousarray(x)
     y = empty((len(x), *w.out, kernel.shape[-1]), x.dtype)
     outputs = []
@@ -234,8 +210,7 @@ def forward(x, kernel, bias, w, groups, relu=False, live=None):
             rule = _Depthwise(windows, own)
         else:
             rule = _dense(windows, own, own.shape[-1])
-        part = None if bias is None else bias[filters]
-        outputs.append(_Outputs(rule, y[..., filters], part, relu))
+        outputs.append(_Outputs(rule, y[..., filters], steps, filters))
     _compute(outputs)
     return y
 
@@ -304,7 +279,7 @@ def input_gradient(gy, kernel, bias, w, groups, relu=False, live=None):
     depth = kernel.shape[-2]
     gx = empty((len(gy), *w.size, depth * groups), gy.dtype)
     depthwise = _is_depthwise(kernel.shape, groups)
-    outputs = []
+    steps, outputs = _finishing(bias, relu), []
     for elements, cells, window in _phases(w):
         if window is None:
             rest = 0 if bias is None else np.maximum(bias, 0) if relu else bias
@@ -318,8 +293,7 @@ def input_gradient(gy, kernel, bias, w, groups, relu=False, live=None):
             else:
                 rule = _dense(windows, own.swapaxes(-1, -2), depth)
             target = gx[(slice(None), *elements, channels)]
-            part = None if bias is None else bias[channels]
-            outputs.append(_Outputs(rule, target, part, relu))
+            outputs.append(_Outputs(rule, target, steps, channels))
     _compute(outputs)
     return gx
 

@@ -6,6 +6,7 @@ The plain functions loop over the cells of a kernel.  NumPy arrays of floats go 
 
 import numpy as np
 
+from gpunet import joining
 from gpunet.autodiff import differentiable, no_tape, taped
 from gpunet.errors import ShapeError
 from gpunet.ops import conv_cpu
@@ -169,6 +170,17 @@ def conv_blocked(
     w = window(x.shape[1:-1], kernel.shape[:-2], strides, padding, dilation)
     y = conv_cpu.forward(x, kernel, bias, w, groups, relu)
     return y, (x, kernel, y if relu else None, w, groups)
+
+
+def _conv_finished(
+    xp, steps, x, kernel, bias=None, strides=1, padding="valid", dilation=1, groups=1, relu=False
+):
+    """Do what `conv` does and then steps to each block; see `joining.begins`."""
+    w = window(x.shape[1:-1], kernel.shape[:-2], strides, padding, dilation)
+    return conv_cpu.forward(x, kernel, bias, w, groups, relu, steps=steps)
+
+
+joining.begins(conv_blocked.forward, _conv_finished)
 
 
 @conv_blocked.backward

@@ -6,8 +6,11 @@ type; arrays of floats keep their type everywhere.
 
 import math
 
+import numpy as np
+
 from gpunet import config
 from gpunet.autodiff import differentiable
+from gpunet.ops.blockwise import binary, unary
 from gpunet.ops.infer import broadcast, same
 
 __all__ = [
@@ -388,3 +391,11 @@ def tanh(xp, x, /):
 def tanh_backward(xp, saved, gy, needs):
     (y,) = saved
     return (gy * (1 - y * y),)
+
+
+binary(add, np.add)
+binary(multiply, np.multiply)
+binary(subtract, np.subtract, swaps=False)
+binary(divide, np.divide, swaps=False)
+for _op in (negative, abs, square, exp, tanh):
+    unary(_op)

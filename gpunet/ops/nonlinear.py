@@ -2,7 +2,11 @@
 
 import math
 
+import numpy as np
+
+from gpunet import joining
 from gpunet.autodiff import differentiable
+from gpunet.ops.blockwise import unary
 from gpunet.ops.elementwise import as_float, blend
 from gpunet.ops.infer import same
 
@@ -70,9 +74,11 @@ def relu(xp, x, /, alpha=0.0, max_value=None, threshold=0.0):
         max_value: float, largest value, or None.
         threshold: float; ``alpha * (x - threshold)`` is returned below it.
     """
-    if not alpha and max_value is None and not threshold:
+    if not alpha and not threshold:
         y = xp.maximum(x, 0)
-        return y, (y,)
+        if max_value is None:
+            return y, (y,)
+        return xp.minimum(y, max_value), (x, None, alpha, max_value, threshold)
     if alpha and max_value is None and not threshold:
         return xp.maximum(x, 0) + alpha * xp.minimum(x, 0), (x > 0, alpha)
     above = x > threshold
@@ -84,6 +90,16 @@ def relu(xp, x, /, alpha=0.0, max_value=None, threshold=0.0):
     return y, (x, above, alpha, max_value, threshold)
 
 
+def _relu_steps(at, options):
+    high = options.get("max_value")
+    if options.get("alpha") or options.get("threshold"):
+        return None
+    return [(np.maximum, 0.0)] + ([] if high is None else [(np.minimum, high)])
+
+
+joining.goes_on(relu.forward, _relu_steps)
+
+
 @relu.backward
 def relu_backward(xp, saved, gy, needs):
     if len(saved) == 1:
@@ -92,7 +108,7 @@ def relu_backward(xp, saved, gy, needs):
         above, alpha = saved
         return (blend(above, gy, alpha * gy),)
     x, above, alpha, max_value, threshold = saved
-    passes = above
+    passes = x > threshold if above is None else above
     if max_value is not None:
         # TensorFlow's relu6 counts its upper end as flat, its clipping does not.
         inside = x < max_value if max_value == 6 and not threshold else x <= max_value
@@ -251,6 +267,10 @@ def erf(xp, x, /):
 @erf.backward
 def erf_backward(xp, saved, gy, needs):
     return (gy * (2 / math.sqrt(math.pi) * _gaussian(xp, saved[0])),)
+
+
+for _op in (sigmoid, hard_sigmoid, elu, selu, softplus, softsign, swish, mish, gelu):
+    unary(_op)
 
 
 def _gaussian(xp, x):

@@ -1,0 +1,164 @@
+"""Elementwise steps on cache-sized blocks of NumPy arrays; see `gpunet.joining`.
+
+A step is a pair of a function ``f(block, operand, out=block)``, NumPy's or alike, and an operand:
+a number, an array of the whole result's shape or of its channels, or None.
+"""
+
+import functools
+import math
+
+import numpy as np
+
+from gpunet import joining, threads
+from gpunet.ops.memory import empty
+
+__all__ = ["Steps", "binary", "unary"]
+
+WIDE = 4096  # numbers in a row: NumPy is slow on short ones
+BLOCK = 2**17  # elements in a block
+ALONE = 2**17  # elements that one thread does sooner than it wakes another
+
+
+class Steps:
+    """Steps that are done to the blocks of an array (..., channels).
+
+    Args:
+        steps: list of pairs (function, operand).
+        target: array that the results go to, any strides.
+        channels: slice, those that the target has of the operands' channels.
+    """
+
+    def __init__(self, steps, target, channels=slice(None)):
+        self.target = target
+        *_, last, count = target.shape
+        self.side = _side(last, count)
+        self._longest = max(self.side, last if last * count <= WIDE else 1) * count
+        self._steps = [
+            (function, self._laid(operand, channels), self._is_whole(operand))
+            for function, operand in steps
+        ]
+
+    def __bool__(self):
+        return bool(self._steps)
+
+    def _is_whole(self, operand):
+        return getattr(operand, "ndim", 0) > 1 and operand.size > operand.shape[-1]
+
+    def _laid(self, operand, channels):
+        """Return an operand as it is needed: one for each channel is repeated along rows."""
+        if operand is None:
+            return None
+        if self._is_whole(operand):
+            return operand[..., channels]
+        dtype = self.target.dtype
+        if not hasattr(operand, "dtype"):
+            return np.full(self._longest, operand, dtype)
+        vector = operand.reshape(-1)[channels].astype(dtype, copy=False)
+        return np.tile(vector, self._longest // len(vector))
+
+    def apply(self, z, index):
+        """Do the steps to a block and put it in its place.
+
+        Args:
+            z: array, the block; it may be the place itself.
+            index: index of the place in the target.
+        """
+        target = self.target[index]
+        whole = [operand[index] for _, operand, is_whole in self._steps if is_whole]
+        z, target, *whole = self._rows(z, target, *whole)
+        rest, width = iter(whole), z.shape[-1]
+        for function, operand, is_whole in self._steps:
+            if is_whole:
+                operand = next(rest)
+            elif operand is not None:
+                operand = operand[:width]
+            function(z, operand, out=target)
+            z = target
+        if z is not target:
+            target[...] = z
+
+    def _rows(self, *blocks):
+        """Return views of arrays of one shape whose last axis is as long as it can be."""
+        *counts, channels = blocks[0].shape
+        if all(b.flags.c_contiguous for b in blocks):
+            width = self.side * channels
+            width = channels if blocks[0].size % width else width
+            return [b.reshape(-1, width) for b in blocks]
+        if counts[-1] * channels <= self._longest and all(map(_in_line, blocks)):
+            shape = (*counts[:-1], counts[-1] * channels)
+            return [b.reshape(shape) for b in blocks]
+        return blocks
+
+
+def _in_line(a):
+    """Return whether the last two axes of an array can be seen as one."""
+    return a.strides[-2:] == (a.shape[-1] * a.itemsize, a.itemsize)
+
+
+@functools.lru_cache(maxsize=1024)
+def _side(last, channels):
+    """Return how many rows of channels are seen as one."""
+    most = min(last, WIDE // max(channels, 1))
+    return next((d for d in range(most, 1, -1) if last % d == 0), 1)
+
+
+def _elementwise(xp, steps, x):
+    """Return a new array: ``x`` after steps; see `joining.elementwise`."""
+    channels = x.shape[-1]
+    x = np.ascontiguousarray(x)
+    y = empty(x.shape, x.dtype)
+    rows = y.reshape(-1, channels)
+    given, x = steps, x.reshape(rows.shape)
+    steps = Steps([(f, _flat(operand, y.shape)) for f, operand in given], rows)
+    length = max(1, BLOCK // (steps.side * channels)) * steps.side
+    count = -(-len(rows) // length)
+
+    def start():
+        def work(i):
+            part = slice(i * length, (i + 1) * length)
+            steps.apply(x[part], part)
+
+        return work
+
+    threads.spread(count, start, 1 if x.size < ALONE else None)
+    return y
+
+
+def _flat(operand, shape):
+    if getattr(operand, "shape", None) == shape and math.prod(shape) > shape[-1]:
+        return operand.reshape(-1, shape[-1])
+    return operand
+
+
+joining.elementwise(np, _elementwise)
+
+
+# -- ops as steps ------------------------------------------------------------------------------
+
+
+def binary(op, function, swaps=True):
+    """Let an op of two arrays be a step.
+
+    Args:
+        op: Op.
+        function: NumPy function of two arrays that gives the same.
+        swaps: bool, whether its arguments may change places.
+    """
+
+    def rule(at, options):
+        return [(function, joining.Argument(1 - at))] if swaps or not at else None
+
+    joining.goes_on(op.forward, rule)
+
+
+def unary(op):
+    """Let an op of one array, whose result is new, be a step."""
+    forward = op.forward
+
+    def rule(at, options):
+        def function(block, _, out):
+            out[...] = forward(np, block, **options)[0]
+
+        return [(function, None)]
+
+    joining.goes_on(forward, rule)
