@@ -14,6 +14,7 @@ __all__ = [
     "convert_to_tensor",
     "from_dlpack",
     "int_shape",
+    "strings_of",
     "value_of",
 ]
 
@@ -273,6 +274,19 @@ def as_array(value, dtype=None):
     if value.dtype.kind not in "fiub":
         raise TypeError(f"expected real numbers, got an array of dtype {value.dtype}")
     return arrays.to_device(value, dtype)
+
+
+def strings_of(value):
+    """Return strings, in an array or in nested lists, as an array of objects on the host.
+
+    None for anything else.
+    """
+    if isinstance(value, (str, bytes, list, tuple)):
+        value = np.asarray(value)
+    if not isinstance(value, (np.ndarray, np.generic)) or value.dtype.kind not in "USO":
+        return None
+    made = np.asarray(value, object)
+    return made if all(isinstance(v, (str, bytes)) for v in made.flat) else None
 
 
 _DLPACK_CPU = (1, 3)  # in the host's memory, pageable or pinned

@@ -4,7 +4,17 @@ import numpy as np
 
 from gpunet import config
 
-__all__ = ["positive_int", "fraction", "int_tuple", "dtype_name", "is_shape", "take_input_shape"]
+__all__ = [
+    "STRINGS",
+    "dtype_name",
+    "fraction",
+    "int_tuple",
+    "is_shape",
+    "positive_int",
+    "take_input_shape",
+]
+
+STRINGS = "object"  # NumPy's dtype of arrays of str
 
 
 def positive_int(layer, name, value):

@@ -22,7 +22,7 @@ from gpunet.context import (
     unique_name,
 )
 from gpunet.graph import Node, SymbolicTensor
-from gpunet.layers.arguments import dtype_name, take_input_shape
+from gpunet.layers.arguments import STRINGS, dtype_name, take_input_shape
 from gpunet.layers.constructor import Configured
 from gpunet.layers.losses import LossOwner, collecting, loss_scope
 from gpunet.layers.masks import mask_of, masks_of, with_masks
@@ -32,7 +32,7 @@ from gpunet.layers.spec import InputSpec
 from gpunet.layers.weights import WeightOwner
 from gpunet.nest import flatten, map_nest
 from gpunet.stand_ins import current
-from gpunet.tensor import Shape, Tensor, as_array
+from gpunet.tensor import Shape, Tensor, as_array, strings_of
 
 __all__ = ["Layer", "InputSpec", "loss_scope", "placeholders"]
 
@@ -63,6 +63,7 @@ class Layer(Configured, WeightOwner, LossOwner, NodeAccess, LaterMembers):
     input_spec = None
     activity_regularizer = None
     _autocast = True
+    takes_strings = False
     _takes_training = _takes_mask = _takes_any = False
 
     def __new__(cls, *args, **kwargs):
@@ -232,6 +233,9 @@ class Layer(Configured, WeightOwner, LossOwner, NodeAccess, LaterMembers):
         try:
             return Tensor(as_array(value))
         except TypeError:
+            strings = strings_of(value) if self.takes_strings else None
+            if strings is not None:
+                return Tensor(strings)
             raise TypeError(
                 f"{self._who}: expected a tensor or an array, got {type(value).__name__}"
             ) from None
@@ -335,6 +339,11 @@ class Layer(Configured, WeightOwner, LossOwner, NodeAccess, LaterMembers):
     # -- on symbolic tensors ----------------------------------------------------------------
 
     def _call_symbolic(self, args, kwargs):
+        if not self.takes_strings and any(t.dtype == STRINGS for t in flatten(args[0])):
+            raise TypeError(
+                f"{self._who}: expected numbers, got strings; StringLookup, TextVectorization and "
+                "Hashing make numbers of them"
+            )
         self._check_inputs(args[0])
         self._build_if_needed(args[0])
         inputs = self.cast_inputs(args[0])

@@ -19,6 +19,7 @@ class HostLayer(Layer):
     has_shape_rule = True
     built = True
     _autocast = False
+    takes_strings = True
 
     def __call__(self, inputs, *args, **kwargs):
         """Apply the layer to lists or arrays of numbers or strings, or to symbolic tensors.

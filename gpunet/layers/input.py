@@ -4,7 +4,7 @@ from gpunet import registry
 from gpunet.context import unique_name
 from gpunet.errors import warn
 from gpunet.graph import Node, SymbolicTensor
-from gpunet.layers.arguments import int_tuple
+from gpunet.layers.arguments import STRINGS, int_tuple
 from gpunet.layers.base import Layer
 
 __all__ = ["InputLayer", "Input"]
@@ -18,7 +18,7 @@ class InputLayer(Layer):
         input_shape: tuple, shape of one sample; None for sizes that are free.
         batch_size: int or None.
         batch_input_shape: tuple, ``(batch_size, *input_shape)``, in place of the two.
-        dtype: name; the default float type if not given.
+        dtype: name; the default float type if not given; ``'string'`` for texts.
         input_tensor: symbolic tensor to be used as the input.
         sparse: False; sparse inputs aren't supported.
         name: str.
@@ -54,6 +54,7 @@ class InputLayer(Layer):
         if any(n is not None and n < 0 for n in shape):
             raise ValueError(f"Input: expected sizes >= 0, got shape {shape}")
         name = name or unique_name("input", first=1)
+        dtype = STRINGS if dtype in ("string", str) else dtype
         super().__init__(name=name, dtype=dtype, **kwargs)
         self._batch_input_shape = shape
         self.sparse, self.ragged = False, False
@@ -78,7 +79,7 @@ class InputLayer(Layer):
     def get_config(self):
         return {
             "batch_input_shape": self._batch_input_shape,
-            "dtype": self.dtype,
+            "dtype": "string" if self.dtype == STRINGS else self.dtype,
             "sparse": False,
             "ragged": False,
             "name": self.name,
@@ -102,7 +103,8 @@ def Input(
         shape: tuple, shape of one sample; None for sizes that are free.
         batch_shape: tuple with the batch size in front, in place of ``shape``.
         name: str, by which data can be fed; ``input_1``, ... by default.
-        dtype: name; the default float type if not given.
+        dtype: name; the default float type if not given; ``'string'`` for texts, which layers
+            such as `StringLookup` and `TextVectorization` take.
         sparse: False; sparse inputs aren't supported.
         tensor: symbolic tensor that a model is to begin at; it is returned as it is.
         batch_size: int or None, used with ``shape``.

@@ -1,5 +1,7 @@
 """The weights of layers: made, found in attributes, sorted, read and written."""
 
+import functools
+
 import numpy as np
 
 from gpunet import constraints, initializers, regularizers
@@ -22,6 +24,20 @@ _PRIVATE = frozenset(
 _UNUSED = frozenset(("history", "stop_training", "optimizer", "loss", "run_eagerly", "built"))
 
 
+def _shape_may_come_first(add_weight):
+    """Take ``add_weight(shape)`` and ``add_weight(shape, name)`` too, as old programs have them."""
+
+    @functools.wraps(add_weight)
+    def taken(self, *args, **kwargs):
+        if args and isinstance(args[0], (tuple, list)):
+            kwargs["shape"], *args = args
+            if args:
+                kwargs["name"], *args = args
+        return add_weight(self, *args, **kwargs)
+
+    return taken
+
+
 class WeightOwner:
     """Mixin with the weights of a layer and of the layers inside it.
 
@@ -29,6 +45,7 @@ class WeightOwner:
     tuples and dicts.
     """
 
+    @_shape_may_come_first
     def add_weight(self, name=None, shape=None, dtype=None, initializer=None, regularizer=None,
                    trainable=True, constraint=None, **kwargs):  # fmt: skip
         """Create a weight.
@@ -47,8 +64,6 @@ class WeightOwner:
         Returns:
             Variable.
         """
-        if name is not None and not isinstance(name, str):  # Keras 2.0: add_weight(shape, ...)
-            name, shape = shape if isinstance(shape, str) else None, name
         given, who = name, f"{type(self).__name__} {self.name!r}"
         name = self._unused_weight_name(name or "weight")
         if shape is None:

@@ -3,7 +3,7 @@
 from gpunet import ops, registry
 from gpunet.errors import GraphError, ShapeError
 from gpunet.graph import Graph, Node, SymbolicTensor, node_of
-from gpunet.layers.arguments import is_shape
+from gpunet.layers.arguments import STRINGS, is_shape
 from gpunet.layers.base import Layer
 from gpunet.layers.input import Input, InputLayer
 from gpunet.layers.masks import mask_of
@@ -236,6 +236,11 @@ class Model(Copied, Layer, Trainer, Saving):
             v if v.dtype == t.dtype else _cast(v, t.dtype)
             for v, t in zip(self._in_order(inputs), self.inputs, strict=True)
         ]
+
+    @property
+    def takes_strings(self):
+        """bool, whether an input of the graph was made with dtype ``'string'``."""
+        return self._graph is not None and any(t.dtype == STRINGS for t in self.inputs)
 
     def casts(self, inputs):
         """Return False for a graph: inputs are cast to what its InputLayers say."""

@@ -45,6 +45,15 @@ class Column:
     def __len__(self):
         return int(self.shape[0])
 
+    def check_kind(self, strings):
+        """Raise a TypeError unless it holds strings, or numbers, as expected."""
+        if self.kind in "USO" if strings else self.kind in "fiub":
+            return
+        wanted = "strings" if strings else "numbers"
+        raise TypeError(
+            f"{self.label}: expected {wanted}, got an array of dtype {self.values.dtype}"
+        )
+
     def _taker(self):
         values = self.values
         if isinstance(values, np.ndarray):
@@ -69,6 +78,8 @@ class Column:
             rows = rows.reshape(-1, 1)
         if rows.dtype != self.dtype:
             rows = rows.astype(self.dtype)
+        if self.dtype == object:  # strings stay on the host
+            return Tensor(rows)
         return Tensor(arrays.to_device(rows))
 
 
@@ -84,7 +95,7 @@ def _sorted_read(values, where):
 # -- finding the arrays -------------------------------------------------------------------
 
 
-def as_columns(data, names, label, keys=None, optional=()):
+def as_columns(data, names, label, keys=None, optional=(), strings=()):
     """Return data as a list of Columns, one for each name.
 
     Args:
@@ -94,13 +105,22 @@ def as_columns(data, names, label, keys=None, optional=()):
         label: str for error texts, such as ``'fit: x'``.
         keys: list of other names by which a dict may give the same arrays, or None.
         optional: names that data may leave out; their entry is None then.
+        strings: names whose arrays hold strings.
 
     Raises:
         ValueError: a wrong number of arrays or unknown names.
-        TypeError: something that isn't numeric.
+        TypeError: something that isn't numeric, or numbers where strings are expected.
     """
     if data is None:
         return None
+    columns = _columns(data, names, label, keys, optional)
+    for column, name in zip(columns, names or [None] * len(columns), strict=True):
+        if column is not None:
+            column.check_kind(name in strings)
+    return columns
+
+
+def _columns(data, names, label, keys, optional):
     if isinstance(data, dict):
         return _from_dict(data, names, label, keys, optional)
     if isinstance(data, (list, tuple)) and _is_list_of_arrays(data, names):
@@ -113,17 +133,17 @@ def as_columns(data, names, label, keys=None, optional=()):
                 )
             given = iter(parts)
             parts = [None if n in optional else next(given) for n in names]
-        return [as_column(a, f"{label}[{i}]") for i, a in enumerate(parts)]
+        return [_column(a, f"{label}[{i}]") for i, a in enumerate(parts)]
     if names is not None and len(names) > 1:
         needed = [i for i, n in enumerate(names) if n not in optional]
         if len(needed) == 1:
-            column = as_column(data, label)
+            column = _column(data, label)
             return [column if i == needed[0] else None for i in range(len(names))]
         raise ValueError(
             f"{label}: expected a list of {len(names)} arrays for {list(names)}, "
             f"got one {type(data).__name__}"
         )
-    return [as_column(data, label)]
+    return [_column(data, label)]
 
 
 def structure_of(data):
@@ -135,7 +155,7 @@ def structure_of(data):
 
 def _from_dict(data, names, label, keys, optional):
     if names is None:
-        return [as_column(v, f"{label}[{k!r}]") for k, v in _leaves(data)]
+        return [_column(v, f"{label}[{k!r}]") for k, v in _leaves(data)]
     if keys is not None and all(k in keys for k in data):
         data = {n: data[k] for n, k in zip(names, keys, strict=True) if k in data}
     missing = [n for n in names if n not in data and n not in optional]
@@ -146,7 +166,7 @@ def _from_dict(data, names, label, keys, optional):
     unknown = [k for k in data if k not in names]
     if unknown:
         raise ValueError(f"{label}: unknown names {unknown}; expected {list(names)}")
-    return [as_column(data.get(n), f"{label}[{n!r}]") for n in names]
+    return [_column(data.get(n), f"{label}[{n!r}]") for n in names]
 
 
 def _is_list_of_arrays(data, names):
@@ -179,6 +199,13 @@ def as_column(value, label):
         TypeError: something that isn't numeric.
         ShapeError: no batch axis, or lists of unequal lengths.
     """
+    column = _column(value, label)
+    if column is not None:
+        column.check_kind(False)
+    return column
+
+
+def _column(value, label):
     if value is None:
         return None
     if isinstance(value, Tensor):
@@ -200,8 +227,6 @@ def as_column(value, label):
             value = np.asarray(value)
         except ValueError as error:
             raise ShapeError(f"{label}: no array can be made of it: {error}") from None
-    if np.dtype(value.dtype).kind not in "fiub":
-        raise TypeError(f"{label}: expected numbers, got an array of dtype {value.dtype}")
     if len(value.shape) == 0:
         raise ShapeError(f"{label}: expected an array with a batch axis, got a single number")
     return Column(value, label)

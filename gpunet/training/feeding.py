@@ -1,5 +1,6 @@
 """From what the user gives to feeders: arrays are checked once, batches as they come."""
 
+from gpunet.layers.arguments import STRINGS
 from gpunet.nest import pack
 from gpunet.training.data import as_columns, check_finite, check_shapes, structure_of
 from gpunet.training.feeder import ArrayFeeder
@@ -52,7 +53,8 @@ class Feeding(Compiled):
         if x is None:
             raise ValueError(f"{what}: expected data as x, got None")
         names = self.input_names if self.inputs is not None else None
-        xs = as_columns(x, names, f"{what}: x", _keys(self._input_nest))
+        texts = [t.node.layer.name for t in self.inputs or () if t.dtype == STRINGS]
+        xs = as_columns(x, names, f"{what}: x", _keys(self._input_nest), strings=texts)
         if not xs or any(column is None for column in xs):
             raise ValueError(f"{what}: x holds None or nothing where data is expected")
         if names is None:

@@ -5,18 +5,19 @@ import functools
 import numpy as np
 
 from gpunet import config
-from gpunet.tensor import Operators, convert_to_tensor
+from gpunet.tensor import Operators, Tensor, convert_to_tensor, strings_of
 
 __all__ = ["tensor", "axes", "dtype_name", "plain", "table"]
 
 
 def tensor(value, dtype=None):
-    """Return a tensor, symbolic or not, as it is, and make one of anything else."""
-    return (
-        value
-        if isinstance(value, Operators) and dtype is None
-        else convert_to_tensor(value, None if dtype is None else dtype_name(dtype))
-    )
+    """Return a tensor, symbolic or not, as it is; make one of numbers or strings."""
+    if isinstance(value, Operators) and dtype is None:
+        return value
+    strings = None if isinstance(value, Operators) else strings_of(value)
+    if strings is not None:
+        return Tensor(strings)
+    return convert_to_tensor(value, None if dtype is None else dtype_name(dtype))
 
 
 def axes(axis):

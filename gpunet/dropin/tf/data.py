@@ -10,11 +10,11 @@ import itertools
 import numpy as np
 
 from gpunet.arrays import device
+from gpunet.dropin.tf.arguments import tensor
 from gpunet.dropin.tf.dtypes import TensorSpec
 from gpunet.dropin.tf.elements import array, arrays, padded, same, stacked, typed
 from gpunet.nest import flatten, map_nest, pack
 from gpunet.ops import random as _random
-from gpunet.tensor import convert_to_tensor
 
 __all__ = [
     "AUTOTUNE",
@@ -153,7 +153,7 @@ class Dataset:
         return map(self._element, self._start())
 
     def __iter__(self):
-        return (map_nest(convert_to_tensor, element) for element in self._elements())
+        return (map_nest(tensor, element) for element in self._elements())
 
     def as_numpy_iterator(self):
         """Return an iterator of elements as NumPy arrays."""
@@ -386,7 +386,7 @@ class Dataset:
 def _called(function, element):
     """Return what a user's function makes of an element, whose tensors lie on the CPU."""
     with device("cpu"):
-        tensors = map_nest(lambda a: a if isinstance(a, Dataset) else convert_to_tensor(a), element)
+        tensors = map_nest(lambda a: a if isinstance(a, Dataset) else tensor(a), element)
         return function(*tensors) if isinstance(tensors, tuple) else function(tensors)
 
 

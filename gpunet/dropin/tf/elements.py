@@ -4,7 +4,7 @@ import numpy as np
 
 from gpunet import arrays as devices
 from gpunet.nest import flatten, pack
-from gpunet.tensor import Tensor, as_array
+from gpunet.tensor import Tensor, as_array, strings_of
 
 __all__ = ["array", "arrays", "padded", "same", "stacked", "typed"]
 
@@ -23,13 +23,16 @@ def arrays(value):
 
 
 def array(value):
-    """Return a value as a NumPy array with the type that a tensor of it has."""
+    """Return a value as a NumPy array with the type that a tensor of it has; strings as objects."""
     if isinstance(value, Tensor):
         return value.numpy()
     if hasattr(value, "to_numpy"):  # a table or a column of pandas
         value = value.to_numpy()
     if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "fiub":
         return value
+    strings = strings_of(value)
+    if strings is not None:
+        return strings
     with devices.device("cpu"):
         return as_array(value)
 
