@@ -30,11 +30,13 @@ class Op:
             None; it runs instead of ``pull`` where `Tape.pull` may give such gradients.
         fusions: list of `Fusion`; the first that fits the arrays runs instead of the pair.
         infer: rule ``(*shapes_or_scalars, **options) -> shape`` for symbolic tensors, or None.
+        keeps_dtype: bool, whether results surely have the dtype of the first input; otherwise
+            it is found out by running the op on a few zeros.
     """
 
     on_symbolic = None  # set by gpunet.layers: how an op is called on symbolic tensors
 
-    def __init__(self, forward, promote=None, infer=None):
+    def __init__(self, forward, promote=None, infer=None, keeps_dtype=False):
         functools.update_wrapper(self, forward)
         self.name = forward.__name__
         self.forward = forward
@@ -42,6 +44,7 @@ class Op:
         self.fusions = []
         self.promote = promote
         self.infer = infer
+        self.keeps_dtype = keeps_dtype
         parameters = list(inspect.signature(forward).parameters.values())[1:]
         tensors = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL)]
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in tensors)
@@ -255,7 +258,7 @@ class Fusion:
         return function
 
 
-def differentiable(function=None, *, promote=None, infer=None):
+def differentiable(function=None, *, promote=None, infer=None, keeps_dtype=False):
     """Make an op of an array function.
 
     The arrays come first, positional-only (``/`` ends them) or as ``*arrays``; the options
@@ -266,13 +269,14 @@ def differentiable(function=None, *, promote=None, infer=None):
         promote: int, from which argument on dtypes are made equal: Python numbers are weak,
             and an integer or boolean array beside a float one takes its type.
         infer: shape rule for symbolic tensors, see `gpunet.ops.infer`.
+        keeps_dtype: bool, whether results surely have the dtype of the first input.
 
     Returns:
         Op; ``@op.backward`` adds the backward half.
     """
     if function is None:
-        return lambda f: Op(f, promote, infer)
-    return Op(function, promote, infer)
+        return lambda f: Op(f, promote, infer, keeps_dtype)
+    return Op(function, promote, infer, keeps_dtype)
 
 
 # -- arguments ------------------------------------------------------------------------------

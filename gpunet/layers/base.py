@@ -339,7 +339,9 @@ class Layer(Configured, WeightOwner, LossOwner, NodeAccess, LaterMembers):
     # -- on symbolic tensors ----------------------------------------------------------------
 
     def _call_symbolic(self, args, kwargs):
-        if not self.takes_strings and any(t.dtype == STRINGS for t in flatten(args[0])):
+        if not self.takes_strings and any(
+            getattr(t, "dtype", None) == STRINGS for t in flatten(args[0])
+        ):
             raise TypeError(
                 f"{self._who}: expected numbers, got strings; StringLookup, TextVectorization and "
                 "Hashing make numbers of them"

@@ -99,6 +99,8 @@ def infer(op, args, options):
 
 
 def _dtypes(op, args, shapes, options):
+    if op.keeps_dtype and hasattr(args[0], "dtype"):
+        return args[0].dtype
     kinds = tuple(
         str(a.dtype) if hasattr(a, "dtype") else a if isinstance(a, (int, float)) else None
         for a in args

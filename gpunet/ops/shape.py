@@ -41,7 +41,7 @@ def _plain(shape):
 # -- the same elements in another shape ---------------------------------------------------
 
 
-@differentiable(infer=infer.reshaped)
+@differentiable(infer=infer.reshaped, keeps_dtype=True)
 def reshape(xp, x, /, shape):
     """Return the same elements in another shape.
 
