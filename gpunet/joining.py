@@ -18,9 +18,8 @@ __all__ = ["Argument", "Call", "Merged", "begins", "elementwise", "goes_on", "jo
 # Elements below which whole arrays stay in cache anyway.
 _LEAST = 2**15
 
-_begin = {}  # array function -> function (xp, steps, *values, **options) -> array
+_begin = {}  # array function -> (function, rule), see `begins`
 _go_on = {}  # array function -> rule, see `goes_on`
-_fits = {}  # array function -> condition, see `begins`
 _elementwise = {}  # array module -> function, see `elementwise`
 
 
@@ -69,7 +68,7 @@ Attributes:
 """
 
 
-def begins(forward, finished, fits=None):
+def begins(forward, finished, takes=None):
     """Say that an array function makes its result block by block.
 
     Args:
@@ -78,9 +77,10 @@ def begins(forward, finished, fits=None):
             the steps to each block: pairs of a function ``f(block, operand, out=block)`` and its
             operand: a number, an array that has the result's shape or that of its last axis, or
             None.
-        fits: condition (call) -> bool, or None.
+        takes: rule (before, call) of two `Call`: options with which the function does to the
+            first argument of ``before`` what that one and ``call`` do to it, or None.
     """
-    _begin[forward], _fits[forward] = finished, fits
+    _begin[forward] = finished, takes
 
 
 def goes_on(forward, rule):
@@ -124,6 +124,7 @@ class _Joining:
         self.uses = collections.Counter([n for line in lines for n in line.reads])
         self.uses.update(results)
         self.reader = {n: i for i, line in enumerate(lines) for n in line.reads}
+        self.maker = {n: i for i, line in enumerate(lines) for n in line.sets}
         # Nothing moves past a line that writes to what is there already.
         self.writes, count = [], 0
         for line in lines:
@@ -133,9 +134,7 @@ class _Joining:
         for i in reversed(range(len(lines))):
             call = lines[i].call
             if call is not None and call.forward in _begin and self._plain(call):
-                fits = _fits[call.forward]
-                if fits is None or fits(call):
-                    self._join(i, _begin[call.forward], call.names, call.options, [])
+                self._begin_blocks(i, call, *_begin[call.forward])
         for i in range(len(lines)):
             self._begin_elementwise(i)
 
@@ -148,6 +147,18 @@ class _Joining:
             and not self.uses[call.saved]
         )
 
+    def _begin_blocks(self, i, call, function, takes):
+        first, *names = call.names
+        h = self.maker.get(first)
+        before = None if h is None or takes is None else self.lines[h].call
+        options = None
+        if before is not None and self._alone(h, i) and self._plain(before):
+            options = takes(before, call)
+        if options is None:
+            self._join(i, function, call.names, call.options, [], [i])
+        else:
+            self._join(i, function, [before.names[0], *names], options, [], [h, i])
+
     def _begin_elementwise(self, i):
         call = self.lines[i].call
         if i in self.found or call is None or call.forward not in _go_on or not self._plain(call):
@@ -157,12 +168,12 @@ class _Joining:
         for at, kind in enumerate(call.kinds):
             steps = self._steps(call, at) if kind == call.result else None
             if steps is not None:
-                self._join(i, _elementwise[call.xp], [call.names[at]], {}, steps)
+                self._join(i, _elementwise[call.xp], [call.names[at]], {}, steps, [i])
                 return
 
-    def _join(self, i, function, names, options, steps):
-        """Join a line with those behind it, if there are any or it has several steps itself."""
-        last, parts = i, [i]
+    def _join(self, i, function, names, options, steps, parts):
+        """Join a line with those behind it, if that makes one of several or of several steps."""
+        last = i
         while (more := self._next(last)) is not None:
             last, found = more
             parts.append(last)
@@ -174,13 +185,16 @@ class _Joining:
         reads = [*names, *[name for _, name in steps if isinstance(name, str)]]
         self.found[last] = Merged(function, xp, steps, names, options, result, reads)
 
+    def _alone(self, i, j):
+        """Return whether line j alone needs the result of line i, which may be made that late."""
+        unmoved = self.writes[i] == self.writes[j] and i not in self.found and j not in self.found
+        return unmoved and self.uses[self.lines[i].sets[0]] == 1
+
     def _next(self, i):
         """Return (index, steps) of the line that goes on with the result of a line, or None."""
         call, name = self.lines[i].call, self.lines[i].sets[0]
         j = self.reader.get(name)
-        if j is None or self.uses[name] != 1 or j in self.found or self.writes[i] != self.writes[j]:
-            return None
-        other = self.lines[j].call
+        other = None if j is None or not self._alone(i, j) else self.lines[j].call
         if other is None or other.forward not in _go_on or not self._plain(other):
             return None
         if other.result != call.result or other.xp is not call.xp or name not in other.names:

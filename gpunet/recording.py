@@ -332,7 +332,7 @@ class Recorder:
         steps = [
             f"({self.fixed(f)}, {x if isinstance(x, str) else self.fixed(x)})" for f, x in m.steps
         ]
-        given = ", ".join([self.fixed(m.xp), f"({', '.join(steps)},)", *m.names])
+        given = ", ".join([self.fixed(m.xp), f"[{', '.join(steps)}]", *m.names])
         given += f", **{self.fixed(m.options)}" if m.options else ""
         return _Line(f"{m.sets[0]} = {self.fixed(m.function)}({given})", m.sets, m.reads, True)
 

@@ -317,3 +317,26 @@ def test_nothing_moves_past_a_write():
         (got,) = recorded(x)
         np.testing.assert_array_equal(got, np.maximum(np.exp(x.array) * copy + 1, 0))
         copy += x.array
+
+
+@pytest.mark.parametrize("kind", ["depthwise", "strided", "neither"])
+def test_borders_of_zeros_are_read_where_they_would_be(kind):
+    conv = {
+        "depthwise": layers.DepthwiseConv2D(3),
+        "strided": layers.Conv2D(7, 5, strides=2),
+        "neither": layers.Conv2D(7, 3),
+    }[kind]
+    border = layers.ZeroPadding2D(((1, 2), (0, 3)))
+    model = model_of(border, conv, layers.BatchNormalization(), layers.ReLU(6.0))
+    got, want = predicted(model, floats(2, 12, 11, 6))
+    np.testing.assert_array_equal(got, want)
+    assert ("_pad_" in source(model)) == (kind == "neither")
+
+
+def test_borders_that_others_need_stay():
+    x = layers.Input((9, 9, 4))
+    border = layers.ZeroPadding2D(1)(x)
+    model = shaken(models.Model(x, [border, layers.DepthwiseConv2D(3)(border)]))
+    got, want = predicted(model, floats(2, 9, 9, 4))
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_array_equal(a, b)

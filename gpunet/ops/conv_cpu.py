@@ -16,6 +16,7 @@ import numpy as np
 
 from gpunet import threads
 from gpunet.ops.blockwise import Steps
+from gpunet.ops.conv_depthwise import Depthwise
 from gpunet.ops.conv_runs import Runs, suits
 from gpunet.ops.conv_windows import Windows, box_index, split, take, thread_buffers
 from gpunet.ops.memory import empty
@@ -86,45 +87,8 @@ class _Dense(_Rule):
         np.matmul(self.windows.gather(box, buffers).T, laid, out=out)
 
 
-class _Depthwise(_Rule):
-    """Sums over the cells of a kernel, each channel on its own.
-
-    Args:
-        windows: Windows; each channel is repeated for each of its filters.
-        kernel: array (*kernel, 1, filters); None for gradients.
-        fold: int, how many neighbouring outputs are added up into one.
-    """
-
-    def __init__(self, windows, kernel, fold=1):
-        self.windows, self.kernel, self.fold = windows, kernel, fold
-        self.filters = windows.depth // fold
-        self.shape = (windows.row // windows.depth, windows.depth)
-        self.numbers = 4 * windows.depth
-        self.work = windows.row
-
-    def write(self, box, z, buffers):
-        """Write the outputs of a box into ``z`` (windows, filters)."""
-        shape = (*[b - a for a, b in box], self.windows.depth)
-        part = buffers.get("part", shape, z.dtype)
-        whole = z.reshape(shape) if self.fold == 1 else buffers.get("whole", shape, z.dtype)
-        target = whole
-        for cell, shifted in self.windows.shifted(box, buffers):
-            np.multiply(shifted, self.kernel[cell][0], out=target)
-            if target is part:
-                whole += part
-            target = part
-        if self.fold > 1:
-            np.sum(whole.reshape(*z.shape, self.fold), axis=-1, out=z)
-
-    def gradient(self, box, laid, out, buffers):
-        """Write the kernel's gradient from a box, given what `lay` made."""
-        shape = (*[b - a for a, b in box], self.windows.depth)
-        part = buffers.get("part", shape, laid.dtype)
-        ones = np.ones(len(laid), laid.dtype)
-        laid = laid.reshape(shape)
-        for i, (_, shifted) in enumerate(self.windows.shifted(box, buffers)):
-            np.multiply(shifted, laid, out=part)
-            np.matmul(ones, part.reshape(-1, shape[-1]), out=out[i])
+class _Depthwise(Depthwise, _Rule):
+    """Its sums as a rule."""
 
 
 def _dense(windows, kernel, filters, gradient=False):

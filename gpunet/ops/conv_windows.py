@@ -205,13 +205,3 @@ class Windows:
         matrix = buffers.get("windows", shape, self.dtype)
         matrix[...] = np.ndarray(shape, array.dtype, array, offset, view)
         return matrix.reshape(self.row, n).T if self.as_columns else matrix.reshape(n, self.row)
-
-    def shifted(self, box, buffers):
-        """Yield for each cell of the windows its position and the input there, (*box, C)."""
-        array, offset, place = self.find(box, buffers)
-        shape = (*[b - a for a, b in box], self.depth)
-        images, channels = place.strides
-        view = (images, *place.steps, channels)
-        for cell in self.w.cells():
-            moved = offset + sum([c * hop for c, hop in zip(cell, place.hops)])
-            yield cell, np.ndarray(shape, array.dtype, array, moved, view)

@@ -11,6 +11,7 @@ from gpunet.autodiff import differentiable, no_tape, taped
 from gpunet.errors import ShapeError
 from gpunet.ops import conv_cpu
 from gpunet.ops.products import product
+from gpunet.ops.shape import pad
 from gpunet.ops.window import per_axis, transposed_window, window
 
 __all__ = ["conv", "conv_transpose", "conv_kernel_gradient"]
@@ -180,7 +181,29 @@ def _conv_finished(
     return conv_cpu.forward(x, kernel, bias, w, groups, relu, steps=steps)
 
 
-joining.begins(conv_blocked.forward, _conv_finished)
+def _padded_too(before, call):
+    """Return options that include a border of zeros made before; see `joining.begins`.
+
+    Only where windows are read in the same way then, so that bits stay.
+    """
+    options, (shape, _) = call.options, call.kinds[1]
+    rank = len(shape) - 2
+    strides = per_axis(options.get("strides", 1), rank)
+    depthwise = options.get("groups", 1) > 1 == shape[-2]
+    own = options.get("padding", "valid")
+    if before.forward is not pad.forward or before.options.get("constant_values"):
+        return None
+    if not (depthwise or min(strides) > 1) or own in ("same", "causal"):
+        return None
+    own = ((0, 0),) * rank if own == "valid" else own
+    images, *sides, channels = before.options["paddings"]
+    if any(images) or any(channels):
+        return None
+    sides = [(a + c, b + d) for (a, b), (c, d) in zip(sides, own)]
+    return {**options, "padding": tuple(sides)}
+
+
+joining.begins(conv_blocked.forward, _conv_finished, _padded_too)
 
 
 @conv_blocked.backward
