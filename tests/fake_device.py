@@ -2,24 +2,36 @@
 
 `fake_device` makes a device of them the current one.  Its arrays refuse every read by the host,
 every mix with NumPy arrays, and indexing by boolean masks; inside `capture`, copies to and from
-the host are refused too.  What is computed comes from NumPy.
+the host are refused too, and what CuPy can't do while a graph is captured: products by its own
+cuBLAS calls, sorting.  What is computed comes from NumPy.  `fake_cuda` adds streams and graphs.
 """
 
 import contextlib
+import functools
 import operator
+import sys
+import types
 
 import numpy as np
 
-from gpunet import arrays
+from gpunet import arrays, ops
+from gpunet.autodiff.op import Op
+from gpunet.ops import products
 
-__all__ = ["FakeArray", "fake_device", "capture", "to_host", "module"]
+__all__ = ["FakeArray", "HiddenSync", "Buffer", "fake_device", "capture", "to_host", "module"]
 
 _capturing = False
+recorder = None  # what is told of every call on arrays, see `fake_cuda`
 
 # NumPy functions whose result's shape depends on values, or that hand values to the host.
 _READING = {"nonzero", "flatnonzero", "argwhere", "unique", "extract", "compress", "array_equal",
             "allclose", "isscalar", "trim_zeros", "setdiff1d", "intersect1d", "ix_", "nditer",
-            "ndenumerate", "frompyfunc", "vectorize", "fromiter", "array2string"}  # fmt: skip
+            "ndenumerate", "frompyfunc", "vectorize", "fromiter", "array2string", "bincount",
+            "histogram"}  # fmt: skip
+_WRITING = {"copyto", "put", "place", "putmask", "fill_diagonal", "put_along_axis"}
+# Functions that CuPy has from libraries which refuse to be captured, or wait for the device.
+_PRODUCTS = {"matmul", "dot", "tensordot", "einsum", "vdot", "inner"}
+_SORTS = {"sort", "argsort", "lexsort", "partition", "argpartition", "median", "percentile"}
 _HOST_TO_DEVICE = {"asarray", "array", "ascontiguousarray", "asanyarray"}
 
 
@@ -34,6 +46,62 @@ def _refuse(what):
     return refused
 
 
+class Buffer:
+    """The storage of an array and of all views of it; dies with the last of them."""
+
+    __slots__ = ("whole", "__weakref__")
+
+    def __init__(self, whole):
+        self.whole = whole
+        if recorder is not None:
+            recorder.allocated(self)
+
+
+def _fakes(value, found):
+    if isinstance(value, FakeArray):
+        found.append(value)
+    elif isinstance(value, (list, tuple)):
+        for v in value:
+            _fakes(v, found)
+    elif isinstance(value, dict):
+        _fakes(list(value.values()), found)
+    return found
+
+
+def _called(function, *args, writes=False, **kwargs):
+    """Call a NumPy function on FakeArrays and numbers; return its results wrapped.
+
+    Args:
+        writes: bool, whether it writes to the first array.
+    """
+    given = _fakes([*args, kwargs], [])
+    inner, options = _inside(args), {k: _inside(v) for k, v in kwargs.items()}
+    if recorder is not None:
+        recorder.before(given)
+    writes = writes or "out" in kwargs
+    if writes and recorder is not None:
+        recorder.writes(given[:1] if "out" not in kwargs else _fakes(kwargs["out"], []))
+    result = function(*inner, **options)
+    made = []
+    wrapped = _wrapped(result, given, made)
+    if recorder is not None and (writes or result is None or any(m is not None for m in made)):
+        recorder.did(lambda: function(*inner, **options), made, given)
+    return wrapped
+
+
+def _wrapped(value, given=(), made=None):
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = np.asarray(value)
+        seen = next((a for a in given if np.may_share_memory(value, a._values)), None)
+        if made is not None:
+            made.append(value if seen is None else None)
+        return FakeArray(value, seen)
+    if isinstance(value, (list, tuple)):
+        kind = list if type(value) is list else tuple  # some functions name their results
+        return kind([_wrapped(v, given, made) for v in value])
+    return value
+
+
 def _inside(value):
     """Return the array inside a FakeArray; numbers as they are, host arrays not at all."""
     if isinstance(value, FakeArray):
@@ -42,14 +110,6 @@ def _inside(value):
         raise HiddenSync("a NumPy array was mixed with device arrays")
     if isinstance(value, (list, tuple)):
         return type(value)([_inside(v) for v in value])
-    return value
-
-
-def _wrapped(value):
-    if isinstance(value, (np.ndarray, np.generic)):
-        return FakeArray(np.asarray(value))
-    if isinstance(value, (list, tuple)):
-        return type(value)([_wrapped(v) for v in value])
     return value
 
 
@@ -66,12 +126,14 @@ def _checked_key(key):
 class FakeArray:
     """An array that only its own module can compute with."""
 
-    __slots__ = ("_values", "__weakref__")
+    __slots__ = ("_values", "_buffer", "_base", "__weakref__")
     __array_ufunc__ = None  # NumPy's operators give up on it
     __hash__ = None
 
-    def __init__(self, values):
+    def __init__(self, values, viewed=None):
         self._values = values
+        self._base = viewed if viewed is None or viewed._base is None else viewed._base
+        self._buffer = Buffer(values) if viewed is None else viewed._buffer
 
     def __array_function__(self, function, types, args, kwargs):
         raise HiddenSync(f"np.{function.__name__} was called on a device array")
@@ -87,15 +149,17 @@ class FakeArray:
     nbytes = property(lambda self: self._values.nbytes)
     strides = property(lambda self: self._values.strides)
     flags = property(lambda self: self._values.flags)
-    base = property(lambda self: None if self._values.base is None else _wrapped(self._values.base))
-    data = property(lambda self: self._values.data)
-    T = property(lambda self: FakeArray(self._values.T))
+    base = property(lambda self: self._base)
+    data = property(lambda self: types.SimpleNamespace(ptr=self._values.ctypes.data))
+    T = property(lambda self: FakeArray(self._values.T, self))
 
     def __getitem__(self, key):
-        return _wrapped(self._values[_checked_key(key)])
+        _checked_key(key)
+        return _called(operator.getitem, self, key)
 
     def __setitem__(self, key, value):
-        self._values[_checked_key(key)] = _inside(value)
+        _checked_key(key)
+        _called(operator.setitem, self, key, value, writes=True)
 
     def __len__(self):
         return len(self._values)
@@ -108,9 +172,11 @@ for _name in ("item", "tolist", "tobytes", "get", "nonzero"):
 
 
 def _method(name):
+    def function(values, *args, **kwargs):
+        return getattr(values, name)(*args, **kwargs)
+
     def call(self, *args, **kwargs):
-        kwargs = {k: _inside(v) for k, v in kwargs.items()}
-        return _wrapped(getattr(self._values, name)(*_inside(args), **kwargs))
+        return _called(function, self, *args, writes=name == "fill", **kwargs)
 
     return call
 
@@ -125,10 +191,11 @@ def _operator(name, swapped):
     function = getattr(operator, f"__{name}__")
 
     def call(self, other):
-        a, b = self._values, _inside(other)
-        if not isinstance(b, (np.ndarray, np.generic, int, float)):
+        if not isinstance(_inside(other), (np.ndarray, np.generic, int, float)):
             return NotImplemented
-        return _wrapped(function(b, a) if swapped else function(a, b))
+        if name == "matmul":
+            _check_product("@")
+        return _called(function, other, self) if swapped else _called(function, self, other)
 
     return call
 
@@ -137,7 +204,7 @@ def _in_place(name):
     function = getattr(operator, f"__{name}__")
 
     def call(self, other):
-        function(self._values, _inside(other))
+        _called(function, self, other, writes=True)
         return self
 
     return call
@@ -162,20 +229,63 @@ class _Function:
         self.__name__ = function.__name__
 
     def __call__(self, *args, **kwargs):
-        if _capturing and self.__name__ in ("concatenate", "stack") and len(args[0]) > 8:
-            raise HiddenSync("CuPy copies the addresses of more than 8 arrays from the host")
-        kwargs = {k: _inside(v) for k, v in kwargs.items()}
-        return _wrapped(self._function(*_inside(args), **kwargs))
+        name = self.__name__
+        if _capturing:
+            if name in ("concatenate", "stack") and len(args[0]) > 8:
+                raise HiddenSync("CuPy copies the addresses of more than 8 arrays from the host")
+            if name in _SORTS:
+                raise HiddenSync(f"xp.{name} waits for the device, which a capture forbids")
+            if name in _PRODUCTS:
+                _check_product(f"xp.{name}")
+        if name == "where" and len(args) == 1:
+            raise HiddenSync("xp.where of a mask alone has a shape that depends on values")
+        return _called(self._function, *args, writes=name in _WRITING, **kwargs)
 
     def at(self, target, indices, values):
         """Add (or whatever the function does) at indices, in place."""
-        self._function.at(target._values, _checked_key(indices), _inside(values))
+        _checked_key(indices)
+        _called(self._function.at, target, indices, values, writes=True)
+
+
+def _check_product(name):
+    """Refuse a product during capture that cuBLAS would get from CuPy.
+
+    `products.product` has another way on a GPU, and so have ops with a kernel of their own.
+    """
+    if not _capturing:
+        return
+    frame, allowed = sys._getframe(1), _with_kernels()
+    while frame is not None:
+        if frame.f_code in allowed:
+            return
+        frame = frame.f_back
+    raise HiddenSync(f"{name} goes to cuBLAS by CuPy, which refuses to be captured")
+
+
+@functools.cache
+def _with_kernels():
+    found = {products.product.__code__}
+    modules = [m for m in vars(ops).values() if isinstance(m, types.ModuleType)]
+    for op in {id(v): v for m in [ops, *modules] for v in vars(m).values()}.values():
+        if isinstance(op, Op) and op.fusions:
+            found |= {f.__code__ for f in (op.forward, op.pull) if f is not None}
+    return found
+
+
+class _Linalg:
+    """Stands in for numpy.linalg and cupy.linalg, whose libraries refuse to be captured."""
+
+    def __getattr__(self, name):
+        if _capturing:
+            raise HiddenSync(f"xp.linalg.{name} refuses to be captured")
+        return _Function(getattr(np.linalg, name))
 
 
 class _Module:
     """Stands in for numpy and cupy; has their function names."""
 
     ndarray = FakeArray
+    linalg = _Linalg()
     __name__ = "fake"
 
     def __getattr__(self, name):
@@ -196,9 +306,18 @@ def _asarray(value, dtype=None, **_):
     return FakeArray(np.array(value, dtype=dtype))
 
 
+def _in_one_piece(value, dtype=None):
+    return _called(np.ascontiguousarray, _asarray(value, dtype))
+
+
+def _copy(value, dtype=None, **_):
+    return _asarray(value, dtype).copy()
+
+
 module = _Module()
 for _name in _HOST_TO_DEVICE:
     setattr(module, _name, _asarray)
+module.ascontiguousarray, module.array = _in_one_piece, _copy
 DEVICE = arrays.Device("fake", 0, module)
 
 

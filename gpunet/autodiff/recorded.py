@@ -58,7 +58,7 @@ class Recorded:
             self._forget()
         replays = self._replays
         values = [None if t is None else t.array for t in inputs]
-        kind = tuple([None if a is None else (a.shape, a.dtype, a.__class__) for a in values])
+        kind = _kind(values)
         replay = replays.get(kind)
         if replay is not None and not taping():
             return replay(*values)
@@ -74,6 +74,11 @@ class Recorded:
             return self._record(replays, kind, inputs, values)
         finally:
             _recording.release()
+
+    def lines(self, *inputs):
+        """Return how many lines the recording for inputs of a kind has, 0 without one."""
+        replay = self._replays.get(_kind([None if t is None else t.array for t in inputs]))
+        return 0 if replay is None else replay.source.count("\n")
 
     def _run(self, inputs):
         return [value_of(v) for v in self.function(*inputs)]
@@ -91,3 +96,7 @@ class Recorded:
             self.reason = reason
             _log.info("%s runs as it is and isn't recorded: %s", self.name, reason)
         return results
+
+
+def _kind(values):
+    return tuple([None if a is None else (a.shape, a.dtype, a.__class__) for a in values])

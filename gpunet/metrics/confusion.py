@@ -1,5 +1,7 @@
 """Counts of true and false positives and negatives, and what follows from them at once."""
 
+import math
+
 import numpy as np
 
 from gpunet import ops, registry
@@ -95,9 +97,15 @@ def _count_even(xp, y_pred, weights, n):
 @differentiable
 def keep_top_k(xp, x, /, k=1):
     """Return ``x`` where it is among the k largest of the last axis, else `LOWEST`."""
-    order = xp.argsort(-x, axis=-1, kind="stable")  # of equals the first one counts
-    rank = xp.argsort(order, axis=-1)
-    return xp.where(rank < k, x, LOWEST), None
+    # One by one: sorting would wait for a GPU. Of equals the first one counts.
+    place = xp.arange(x.shape[-1])
+    left = xp.where(x == x, x, -math.inf)
+    kept = xp.zeros(x.shape, bool)
+    for _ in range(min(k, x.shape[-1])):
+        largest = place == xp.argmax(left, axis=-1)[..., None]
+        kept = kept | largest
+        left = xp.where(largest, -math.inf, left)
+    return xp.where(kept, x, LOWEST), None
 
 
 class Thresholds:

@@ -9,7 +9,16 @@ from gpunet.errors import ShapeError
 from gpunet.ops.infer import axis_of, broadcast, given_shape
 from gpunet.tensor import Symbolic, Tensor, as_array
 
-__all__ = ["getitem", "take_slice", "put_slice", "gather", "put_rows", "one_hot", "slice"]
+__all__ = [
+    "getitem",
+    "take_slice",
+    "put_slice",
+    "gather",
+    "put_rows",
+    "rows_in_order",
+    "one_hot",
+    "slice",
+]
 
 # Stands in a key for an index array, which travels among the op's arrays.
 INDEX = "index"
@@ -149,6 +158,20 @@ def _put(xp, y, indices, shape, key):
     else:
         x[key] = y
     return x
+
+
+@differentiable(infer=lambda x, order, place, rows: (rows, *x[1:]))
+def rows_in_order(xp, x, order, place, /, rows):
+    """Return the next rows of an order: ``x[order[place : place + rows]]``.
+
+    Args:
+        x: tensor (N, ...).
+        order: integer tensor (M,), numbers of rows.
+        place: integer tensor (1,), read on the device.
+        rows: int, how many; ``place + rows`` is at most M.
+    """
+    numbers = xp.take(order, place + xp.arange(rows))
+    return xp.take(x, numbers, axis=0), None
 
 
 def _infer_gather(x, indices, **_):

@@ -17,7 +17,7 @@ from gpunet.ops.elementwise import blend
 from gpunet.ops.infer import given_shape, same
 from gpunet.ops.nonlinear import polynomial
 from gpunet.ops.philox import bits
-from gpunet.recording import effect
+from gpunet.recording import edited, effect
 from gpunet.tensor import Symbolic, Tensor
 
 __all__ = [
@@ -106,6 +106,8 @@ class Generator:
     def _place(self, device, offset):
         values = np.array([self.seed, _STEPS, offset], np.uint64)
         if self._state is None or self._device != device:
+            if self._state is not None:
+                edited()  # graphs hold that array
             # A copy: on the CPU, asarray would give the host array itself.
             self._state = device.xp.asarray(values).copy()
             self._device = device

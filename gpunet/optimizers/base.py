@@ -408,4 +408,4 @@ def _cast(coefficient, dtype):
 
 def _square_sum(xp, g):
     flat = g.reshape(-1)
-    return xp.dot(flat, flat)
+    return np.dot(flat, flat) if xp is np else xp.sum(flat * flat)

@@ -53,6 +53,20 @@ class Hypers:
             value = xp.asarray(arrays.to_host(value))  # made for another device than the weights
         return value.astype(np.float64)
 
+    def assumed(self):
+        """Return a tuple of what a step takes for granted: all settings but device scalars."""
+        return (
+            *_plain_values(self),
+            # An option that is 0 is left out of a step.
+            *[number > 0 for number in self._given.values()],
+            *map(id, self._hyper.values()),
+            *[
+                _plain_values(h)
+                for h in self._hyper.values()
+                if isinstance(h, LearningRateSchedule)
+            ],
+        )
+
     def _set_hyper(self, name, value):
         old = self._hyper.get(name)
         if isinstance(value, Variable) and old is None:
@@ -118,3 +132,7 @@ def not_negative(optimizer, value):
     if value < 0:
         raise ValueError(f"{type(optimizer).__name__}: expected a number >= 0, got {value}")
     return float(value)
+
+
+def _plain_values(value):
+    return tuple([v for v in vars(value).values() if isinstance(v, (bool, int, float, str))])

@@ -27,7 +27,18 @@ class Column:
         checked: bool, whether rows are searched for NaN as they are read.
     """
 
-    __slots__ = ("values", "label", "shape", "kind", "dtype", "in_file", "widen", "checked", "take")
+    __slots__ = (
+        "values",
+        "label",
+        "shape",
+        "kind",
+        "dtype",
+        "in_file",
+        "widen",
+        "checked",
+        "take",
+        "__weakref__",
+    )
 
     def __init__(self, values, label):
         self.values, self.label = values, label

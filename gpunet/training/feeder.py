@@ -92,7 +92,7 @@ class ArrayFeeder:
 
     def __init__(self, x, y=None, weight=None, batch_size=None, what="fit", nests=None):
         self.x, self.y, self.weight, self.what, self.nests = x, y, weight, what, nests
-        lengths = {c.label: len(c) for c in self._columns()}
+        lengths = {c.label: len(c) for c in self.columns()}
         if len(set(lengths.values())) > 1:
             raise ValueError(
                 f"{what}: all arrays need the same number of samples, got "
@@ -104,7 +104,8 @@ class ArrayFeeder:
         if not self.samples:
             raise ValueError(f"{what}: expected at least one sample, got empty arrays {lengths}")
 
-    def _columns(self):
+    def columns(self):
+        """Return the list of all Columns."""
         return [c for part in (self.x, self.y, self.weight) for c in part or [] if c is not None]
 
     def _span(self, start, stop):
@@ -135,7 +136,7 @@ class ArrayFeeder:
 
         None if some of them lie in files.
         """
-        if any(c.in_file for c in self._columns()):
+        if any(c.in_file for c in self.columns()):
             return None
         where = slice(self.start, self.stop)
         weights = self.weight or [None] * len(self.y or [])
@@ -187,12 +188,16 @@ class ArrayFeeder:
 
     def batches(self, shuffle=False, done=0):
         """Yield one epoch's Batches but the first ``done``; see `cuts`."""
+        return map(self._cut, self.cuts_left(shuffle, done))
+
+    def cuts_left(self, shuffle=False, done=0):
+        """Return an iterator over one epoch's cuts but the first ``done``; see `cuts`."""
         if self._endless is None:
             cuts = self.cuts(shuffle)
         else:
             cuts = itertools.islice(self._endless, self._share)
         _drop(cuts, done)
-        return map(self._cut, cuts)
+        return cuts
 
     def ended(self):
         """A pass has come to its end; see `gpunet.training.streams`."""

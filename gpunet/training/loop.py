@@ -1,7 +1,6 @@
 """fit, evaluate, predict: the loop around single steps."""
 
 import contextlib
-import itertools
 import numbers
 
 import numpy as np
@@ -9,7 +8,8 @@ import numpy as np
 from gpunet import arrays
 from gpunet.nest import pack
 from gpunet.training.callbacks import CallbackList, History
-from gpunet.training.feeder import ahead, is_whole, positive_int
+from gpunet.training.executions import Passes
+from gpunet.training.feeder import is_whole, positive_int
 from gpunet.training.generators import ForGenerators
 from gpunet.training.interrupts import Interrupts, isolated
 from gpunet.training.on_batch import values_of
@@ -139,6 +139,10 @@ class Trainer(ForGenerators):
             shown = 0 if hooks.shows_progress() else verbose
             progress = opened.enter_context(Progress(shown, "train", steps, epochs, train.logs))
             self.stop_training = False
+            passes = opened.enter_context(Passes(train, feeder, len(todo)))
+            if check is not None:
+                checks = opened.enter_context(Passes(test, check, len(todo)))
+            watched = hooks.wants_batches("train")
             logs = {}
             hooks.call("on_train_begin", {})
             first, done = hooks.resume(todo.start, feeder)
@@ -149,15 +153,14 @@ class Trainer(ForGenerators):
                     progress.begin(epoch)
                     progress.step(done)
                     left = None if steps is None else steps - done
-                    batches = ahead(itertools.islice(feeder.batches(shuffle, done), left))
-                    numbered = enumerate(batches, done)
-                    done = self._train_epoch(train, numbered, hooks, progress, interrupts)
+                    work = passes.executions(watched, shuffle, done, left)
+                    done = self._train_epoch(train, work, done, hooks, progress, interrupts)
                     if steps is None:  # known from now on
                         steps = progress.steps = params["steps"] = done
                     done = 0
                     logs = train.logs()
                     if check is not None and _is_due(epoch, validation_freq):
-                        values = self._test_epoch(test, check, validation_steps, hooks)
+                        values = self._test_epoch(test, checks, validation_steps, hooks)
                         logs.update((f"val_{k}", v) for k, v in values.items())
                     progress.end(logs)
                     hooks.call("on_epoch_end", epoch, logs)
@@ -168,38 +171,40 @@ class Trainer(ForGenerators):
             hooks.call("on_train_end", logs)
         return history
 
-    def _train_epoch(self, step, batches, hooks, progress, interrupts):
-        """Train on numbered batches; return how many the epoch had."""
+    def _train_epoch(self, step, executions, done, hooks, progress, interrupts):
+        """Train on what is left of an epoch; return how many batches it had."""
         watched = hooks.wants_batches("train")
-        number = -1
-        for number, batch in batches:
+        for work in executions:
             if watched:
-                hooks.call("on_train_batch_begin", number, {"batch": number, "size": batch.size})
-            step.run(batch, interrupts)
-            progress.step()
+                hooks.call("on_train_batch_begin", done, {"batch": done, "size": work.size})
+            work.run(interrupts)
+            progress.step(work.count)
+            done += work.count
             if watched:
-                logs = {"batch": number, "size": batch.size, **step.logs()}
-                hooks.call("on_train_batch_end", number, logs)
+                logs = {"batch": done - 1, "size": work.size, **step.logs()}
+                hooks.call("on_train_batch_end", done - 1, logs)
                 if self.stop_training:
                     break
-        return number + 1
+        return done
 
-    def _test_epoch(self, step, feeder, steps, hooks, progress=None):
+    def _test_epoch(self, step, passes, steps, hooks, progress=None):
         """Return name -> value over one pass of the data."""
         self.reset_metrics()
         hooks.call("on_test_begin", {})
         watched = hooks.wants_batches("test")
-        for number, batch in enumerate(ahead(itertools.islice(feeder.batches(), steps))):
+        done = 0
+        for work in passes.executions(watched, left=steps):
             if watched:
-                hooks.call("on_test_batch_begin", number, {"batch": number, "size": batch.size})
-            step.run(batch)
+                hooks.call("on_test_batch_begin", done, {"batch": done, "size": work.size})
+            work.run()
+            done += work.count
             if progress is not None:
-                progress.step()
+                progress.step(work.count)
             if watched:
-                logs = {"batch": number, "size": batch.size, **step.logs()}
-                hooks.call("on_test_batch_end", number, logs)
+                logs = {"batch": done - 1, "size": work.size, **step.logs()}
+                hooks.call("on_test_batch_end", done - 1, logs)
         logs = step.logs()
-        feeder.ended()
+        passes.feeder.ended()
         hooks.call("on_test_end", logs)
         return logs
 
@@ -243,7 +248,8 @@ class Trainer(ForGenerators):
             hooks = CallbackList(callbacks, self, _params(self, feeder, steps, verbose))
             with Progress(verbose, "test", steps, logs=step.logs) as progress:
                 progress.begin()
-                logs = self._test_epoch(step, feeder, steps, hooks, progress)
+                with Passes(step, feeder) as passes:
+                    logs = self._test_epoch(step, passes, steps, hooks, progress)
                 progress.end(logs)
         return logs if return_dict else values_of(logs)
 
@@ -287,16 +293,25 @@ class Trainer(ForGenerators):
         joined = Joined(rows)
         hooks.call("on_predict_begin", {})
         progress.begin()
-        for number, batch in enumerate(ahead(itertools.islice(feeder.batches(), steps))):
-            if watched:
-                begun = {"batch": number, "size": batch.size}
-                hooks.call("on_predict_batch_begin", number, begun)
-            outputs = [arrays.to_host(t.array) for t in step.run(batch)]
-            joined.add(outputs, batch.size)
-            progress.step()
-            if watched:
-                done = {"batch": number, "size": batch.size, "outputs": outputs}
-                hooks.call("on_predict_batch_end", number, done)
+        outputs = None
+
+        def each(found, size):
+            nonlocal outputs
+            outputs = [arrays.to_host(t.array) for t in found]
+            joined.add(outputs, size)
+
+        done = 0
+        with Passes(step, feeder) as passes:
+            for work in passes.executions(watched, left=steps):
+                if watched:
+                    begun = {"batch": done, "size": work.size}
+                    hooks.call("on_predict_batch_begin", done, begun)
+                work.run(each=each)
+                done += work.count
+                progress.step(work.count)
+                if watched:
+                    ended = {"batch": done - 1, "size": work.size, "outputs": outputs}
+                    hooks.call("on_predict_batch_end", done - 1, ended)
         progress.end({})
         feeder.ended()
         hooks.call("on_predict_end", {})

@@ -8,6 +8,7 @@ from gpunet.graph import Graph
 from gpunet.nest import flatten, map_nest, pack
 from gpunet.stand_ins import StandIns
 from gpunet.tensor import Shape
+from gpunet.training.feeder import positive_int
 from gpunet.training.objective import Objective
 from gpunet.training.step import predict_step
 from gpunet.variables import allocate
@@ -162,6 +163,7 @@ class Compiled:
     optimizer = None
     loss = None
     run_eagerly = False
+    steps_per_execution = None
     _objective = None
     _plan = None
     _compiled = None
@@ -193,10 +195,13 @@ class Compiled:
             sample_weight_mode: accepted; the shape of the weights tells.
             weighted_metrics: like ``metrics``, measured with sample weights.
             run_eagerly: bool, run the Python of every step instead of a recording of it.
-            steps_per_execution: accepted; chosen automatically.
+            steps_per_execution: int, how many batches are worked on in one go, between which
+                callbacks aren't called.  By default (and for ``'auto'``) one where a callback
+                has hooks for batches, else as many as pay.
 
         Raises:
-            ValueError: unknown names, or entries that don't match the outputs.
+            ValueError: unknown names, entries that don't match the outputs, or a
+                ``steps_per_execution`` that isn't a positive int.
         """
         if target_tensors is not None:
             raise ValueError("compile: target_tensors aren't supported; pass targets to fit()")
@@ -220,6 +225,9 @@ class Compiled:
         self._flags = flags_of(self)
         self.optimizer, self.loss = chosen, loss
         self.run_eagerly = bool(run_eagerly)
+        if isinstance(steps_per_execution, str) and steps_per_execution == "auto":
+            steps_per_execution = None
+        self.steps_per_execution = positive_int(steps_per_execution, "compile: steps_per_execution")
 
     def _ready(self, what, first):
         """Make what steps need: built layers, the plan, losses and metrics.

@@ -1,19 +1,23 @@
 """One batch: forward, backward, update.  Nothing in here reads a value on the host.
 
 What a step does is recorded and replayed (see `gpunet.autodiff.recorded`) where all of the code
-in it is gpunet's own; a user's code runs at every step.  BLAS is kept at one thread meanwhile;
+in it is gpunet's own; a user's code runs at every step.  On a GPU replays become graphs (see
+`gpunet.training.captured`).  BLAS is kept at one thread meanwhile;
 ops spread what is large (see `gpunet.threads`).
 """
 
 from gpunet import arrays, threads
 from gpunet.autodiff import Recorded, Tape, no_tape
 from gpunet.context import learning_phase_scope
+from gpunet.fused.graphs import has_graphs
 from gpunet.layers.base import loss_scope
 from gpunet.recording import constant, effect
 from gpunet.tensor import Tensor
+from gpunet.training.captured import Captured
 from gpunet.training.origin import foreign
+from gpunet.training.resident import Residence
 
-__all__ = ["train_step", "test_step", "predict_step"]
+__all__ = ["train_step", "test_step", "predict_step", "steps_of"]
 
 
 def train_step(model, batch, interrupts):
@@ -24,7 +28,7 @@ def train_step(model, batch, interrupts):
         batch: `Batch`.
         interrupts: `Interrupts`, entered by the caller.
     """
-    steps = _steps(model)
+    steps = steps_of(model)
     with threads.steady():
         if steps.plan.keeps_state:  # layers write it as they run
             interrupts.hold()
@@ -37,7 +41,7 @@ def train_step(model, batch, interrupts):
 
 def test_step(model, batch):
     """Update losses and metrics with one batch, weights stay."""
-    steps = _steps(model)
+    steps = steps_of(model)
     with threads.steady():
         steps.size = batch.size
         steps.test(*steps.flat(batch))
@@ -46,11 +50,11 @@ def test_step(model, batch):
 def predict_step(model, batch):
     """Return the flat list of outputs for one batch."""
     with threads.steady():
-        return [Tensor(a) for a in _steps(model).predict(*batch.x)]
+        return [Tensor(a) for a in steps_of(model).predict(*batch.x)]
 
 
-def _steps(model):
-    """Return the `_Steps` of a model as it is compiled now."""
+def steps_of(model):
+    """Return the `Steps` of a model as it is compiled now."""
     plan = model._plan
     steps = plan.steps
     if (
@@ -59,11 +63,11 @@ def _steps(model):
         or steps.optimizer is not model.optimizer
         or steps.eagerly is not model.run_eagerly
     ):
-        steps = plan.steps = _Steps(model)
+        steps = plan.steps = Steps(model)
     return steps
 
 
-class _Steps:
+class Steps:
     """The steps of one model as functions of flat lists of tensors.
 
     Attributes:
@@ -71,12 +75,14 @@ class _Steps:
         train, test: functions of inputs, targets and weights that return nothing.
         predict: function of inputs that returns a list of arrays.
         interrupts, size: those of the batch that is worked on.
+        residence: `Residence` of data on a device that takes graphs, else None.
     """
 
     def __init__(self, model):
         self.plan, self.objective, self.optimizer = model._plan, model._objective, model.optimizer
         self.interrupts = self.size = None
         self.eagerly = model.run_eagerly
+        self.residence = None
         name = f"{type(model).__name__} {model.name!r}"
         if self.eagerly:
             self.train, self.test, self.predict = self._train, self._test, self._predict_eagerly
@@ -92,6 +98,46 @@ class _Steps:
         self.train = Recorded(self._train, f"training {name}", refusal_of_steps)
         self.test = Recorded(self._test, f"testing {name}", refusal_of_steps)
         self.predict = Recorded(self._predict, name, refusal)
+        device = arrays.current_device()
+        if has_graphs(device.xp):
+            self._capture(device)
+
+    def _capture(self, device):
+        """Let replays become graphs."""
+        plan = self.plan
+
+        def refusal():
+            rules = [w.constraint for w in plan.weights if w.constraint is not None]
+            return foreign([*self.objective.metrics, self.optimizer, *rules])
+
+        def assumed():
+            return self.optimizer.assumed()
+
+        self.train = Captured(self.train, device, assumed, refusal)
+        self.test = Captured(self.test, device, tuple, refusal)
+        self.predict = Captured(self.predict, device, tuple, lambda: None)
+        self.residence = Residence(device.xp, self.forget)
+
+    def forget(self):
+        """Drop all graphs."""
+        for function in (self.train, self.test, self.predict):
+            function.forget()
+
+    def resident(self, mode, source, rows, times, interrupts):
+        """Run a mode's function several times on data of the device; see `Captured.steps`.
+
+        Args:
+            interrupts: `Interrupts`, None unless the mode is ``'train'``.
+        """
+        self.interrupts, self.size = interrupts, rows
+        if interrupts is not None:
+            interrupts.hold()
+        try:
+            with threads.steady():
+                return getattr(self, mode).steps(source, rows, times)
+        finally:
+            if interrupts is not None:
+                interrupts.release()
 
     def flat(self, batch):
         """Return a Batch as a flat list: one entry for each input, target and weight."""

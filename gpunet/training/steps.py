@@ -179,11 +179,43 @@ class BuiltIn:
     own = False
 
     def __init__(self, model, mode):
-        self.model, self._run = model, getattr(built_in, f"{mode}_step")
+        self.model, self.mode = model, mode
+        self._run = getattr(built_in, f"{mode}_step")
 
     def run(self, batch, *interrupts):
         """Do one step; for predict return the flat list of outputs."""
         return self._run(self.model, batch, *interrupts)
+
+    def take_in(self, feeder, passes):
+        """Return the `Resident` of a feeder whose data go to the device for good, or None."""
+        steps = built_in.steps_of(self.model)
+        if steps.residence is None or feeder.samples is None:
+            return None
+        outputs = 0 if self.mode == "predict" else len(steps.objective.names)
+        return steps.residence.take_in(feeder, passes, outputs)
+
+    def leave(self, feeder):
+        """Note that a feeder's data aren't read any more."""
+        residence = built_in.steps_of(self.model).residence
+        if residence is not None:
+            residence.leave(feeder)
+
+    def captures(self):
+        """Return whether batches may be taken from data on the device."""
+        return getattr(self._function(), "can", False)
+
+    def most(self, resident, rows):
+        """Return how many batches of resident data should be worked on in one go."""
+        return self._function().most(resident, rows)
+
+    def run_resident(self, resident, rows, times, interrupts=None):
+        """Do several steps on resident data; return the outputs of each."""
+        steps = built_in.steps_of(self.model)
+        found = steps.resident(self.mode, resident, rows, times, interrupts)
+        return [[Tensor(a) for a in outputs] for outputs in found]
+
+    def _function(self):
+        return getattr(built_in.steps_of(self.model), self.mode)
 
     def logs(self):
         """Return name -> float, the means so far."""
@@ -209,6 +241,9 @@ class OwnStep:
         self.model, self.mode = model, mode
         self._function = getattr(model, f"make_{mode}_function")()
         self._last = {}
+
+    def take_in(self, feeder, passes):
+        """Return None: the user's code gets every batch."""
 
     def run(self, batch, interrupts=None):
         """Do one step, which no Ctrl-C breaks off; for predict return the flat list of outputs."""

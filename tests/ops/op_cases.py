@@ -309,6 +309,8 @@ SHAPE = [
     Case(ops.put_slice, [real(6, 2), whole(4, 6)], placed, label="index", shape=(4, 2),
          key=("index", slice(None))),
     Case(ops.gather, [real(5, 4), whole(5, 3, 6)], lambda x, i: x[i]),
+    Case(ops.rows_in_order, [real(5, 4), whole(5, 6), lambda rng: np.array([2])],
+         lambda x, order, place, rows: x[order[2 : 2 + rows]], rows=3),
     Case(ops.gather, [real(5), whole(5, 6)], lambda x, i: x[i], label="vector"),
     Case(ops.put_rows, [real(6, 2), whole(4, 6)], placed_rows, shape=(4, 2)),
     Case(ops.one_hot, [whole(5, 3, 4)], lambda i, num_classes: np.eye(num_classes)[i],
