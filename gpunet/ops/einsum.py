@@ -1,9 +1,13 @@
 """Sums of products of two tensors over axes named by letters."""
 
+import math
 from string import ascii_letters
 
-from gpunet.autodiff import differentiable
+import numpy as np
+
+from gpunet.autodiff import differentiable, taped
 from gpunet.errors import ShapeError
+from gpunet.ops.products import product
 
 __all__ = ["einsum"]
 
@@ -51,7 +55,8 @@ def einsum(xp, x, y, /, *, equation):
     Returns:
         Tensor.
     """
-    return xp.einsum(equation, x, y), (x, y, equation)
+    first, second, made = _named(equation, x.ndim, y.ndim)
+    return _contracted(xp, x, y, first, second, made), (x, y, equation)
 
 
 @einsum.backward
@@ -74,10 +79,39 @@ def _named(equation, x_rank, y_rank):
     return [term.replace("0", "".join(free[:hidden])) for term in terms]
 
 
+def _contracted(xp, x, y, first, second, made):
+    """Return the sum of products for three terms of letters."""
+    sizes = [dict(zip(term, a.shape)) for term, a in ((first, x), (second, y))]
+    both = [letter for letter in first if letter in second]
+    if xp is np or xp is taped or any(sizes[0][i] != sizes[1][i] for i in both):
+        return xp.einsum(f"{first},{second}->{made}", x, y)
+    # As one product of matrices, which has a way to a GPU of its own; see `products`.
+    batch = [letter for letter in both if letter in made]
+    inner = [letter for letter in both if letter not in made]
+    rows, columns = ([i for i in term if i in made and i not in both] for term in (first, second))
+    left = _matrices(xp, x, first, batch, rows, inner)
+    right = _matrices(xp, y, second, batch, inner, columns)
+    shape = [sizes[i in second][i] for i in (*batch, *rows, *columns)]
+    z = product(xp, left, right).reshape(tuple(shape))
+    found = [*batch, *rows, *columns]
+    return xp.transpose(z, tuple([found.index(letter) for letter in made]))
+
+
+def _matrices(xp, x, term, *groups):
+    """Return an array with one axis for each group of letters; others are summed over."""
+    kept = [letter for group in groups for letter in group]
+    gone = tuple([i for i, letter in enumerate(term) if letter not in kept])
+    x = xp.sum(x, axis=gone) if gone else x
+    left = [letter for letter in term if letter in kept]
+    shape = dict(zip(left, x.shape))
+    x = xp.transpose(x, tuple([left.index(letter) for letter in kept]))
+    return x.reshape(tuple([math.prod([shape[i] for i in group]) for group in groups]))
+
+
 def _pulled(xp, gy, other, made, given, wanted, shape):
     """Return the gradient of the factor with the term ``wanted``."""
     known = "".join(letter for letter in wanted if letter in made + given)
-    gradient = xp.einsum(f"{made},{given}->{known}", gy, other)
+    gradient = _contracted(xp, gy, other, made, given, known)
     if known == wanted:
         return gradient
     # An axis that neither of the others has was summed over: each element gets the same.

@@ -3,6 +3,7 @@
 from gpunet.autodiff import differentiable, taped
 from gpunet.errors import ShapeError
 from gpunet.ops.index import put_slice
+from gpunet.ops.products import product
 from gpunet.ops.window import window
 
 __all__ = ["local_conv"]
@@ -58,7 +59,7 @@ def local_conv(xp, x, kernel, /, kernel_size, strides=1, padding="valid"):
     y = None
     for i, cell in enumerate(w.cells()):
         part = _places_first(xp, padded[(slice(None), *w.taken(cell))])
-        part = xp.matmul(part, kernel[:, i * depth : (i + 1) * depth])
+        part = product(xp, part, kernel[:, i * depth : (i + 1) * depth])
         y = part if y is None else y + part
     return _images_first(xp, y, shape), (padded, kernel, w, depth)
 
@@ -74,10 +75,10 @@ def local_conv_backward(xp, saved, gy, needs):
         if needs[1]:
             column = xp.transpose(_places_first(xp, taken), (0, 2, 1))
             rows = (slice(None), slice(i * depth, (i + 1) * depth))
-            gk = _added_at(xp, gk, xp.matmul(column, gy), tuple(kernel.shape), rows)
+            gk = _added_at(xp, gk, product(xp, column, gy), tuple(kernel.shape), rows)
         if needs[0]:
             matrix = xp.transpose(kernel[:, i * depth : (i + 1) * depth], (0, 2, 1))
-            part = _images_first(xp, xp.matmul(gy, matrix), taken.shape)
+            part = _images_first(xp, product(xp, gy, matrix), taken.shape)
             gx = _added_at(xp, gx, part, tuple(padded.shape), key)
     if gx is not None:
         inside = [slice(before, before + n) for n, (before, _) in zip(w.size, w.pads)]
