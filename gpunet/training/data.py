@@ -239,6 +239,8 @@ def _column(value, label):
         except ValueError as error:
             raise ShapeError(f"{label}: no array can be made of it: {error}") from None
     if len(value.shape) == 0:
+        if np.dtype(value.dtype).kind not in "fiub":
+            raise TypeError(f"{label}: expected numbers, got {value.dtype} without a batch axis")
         raise ShapeError(f"{label}: expected an array with a batch axis, got a single number")
     return Column(value, label)
 
