@@ -17,7 +17,9 @@ import numpy as np
 from gpunet import threads
 from gpunet.ops.blockwise import Steps
 from gpunet.ops.conv_depthwise import Depthwise
-from gpunet.ops.conv_runs import Runs, suits
+from gpunet.ops.conv_products import columns_times, rows_times
+from gpunet.ops.conv_runs import FEWEST, Runs, suits
+from gpunet.ops.conv_tiles import Tiles, height
 from gpunet.ops.conv_windows import Windows, box_index, split, take, thread_buffers
 from gpunet.ops.memory import empty
 from gpunet.ops.window import Window
@@ -25,22 +27,25 @@ from gpunet.ops.window import Window
 __all__ = ["forward", "input_gradient", "kernel_gradient"]
 
 BLOCK_BYTES = 2**21  # of a block's windows and outputs; half of it is slower by a few percent
-FEWEST = 256  # windows in a block, so that a product is worth packing the kernel for it
 TASKS = 8  # blocks at least, and sums of a kernel's gradient at most, for any number of threads
 LEAST = 64  # filters in a share of a large kernel
 ALONE = 2**21  # multiplications that one thread does sooner than it wakes another
 
 
 class _Rule:
-    """How outputs come from windows; also `conv_runs.Runs`.
+    """How outputs come from windows; also `conv_runs.Runs` and `conv_tiles.Tiles`.
 
     Attributes:
         windows: Windows.
         filters: int.
-        shape: of the kernel as a matrix.
+        shape: of the matrix that `gradient` writes.
         numbers: int, scratch memory that an output needs.
         work: int, multiplications for an output.
+        tall: int, rows of outputs that are best computed together.
+        fewest: int, outputs in a block, so that a product is worth packing the kernel for it.
     """
+
+    tall, fewest = 1, FEWEST
 
     def apply(self, box, out, buffers):
         """Return the outputs of a box, (*box, filters); in ``out`` if that isn't None."""
@@ -59,6 +64,10 @@ class _Rule:
             take(gy, live, laid, buffers)
             gy = laid
         return gy.reshape(-1, gy.shape[-1])
+
+    def finish(self, total):
+        """Return the kernel's gradient as a matrix from the sum of what `gradient` wrote."""
+        return total
 
 
 class _Dense(_Rule):
@@ -80,11 +89,11 @@ class _Dense(_Rule):
 
     def write(self, box, z, buffers):
         """Write the outputs of a box into ``z`` (windows, filters)."""
-        np.matmul(self.windows.gather(box, buffers), self.matrix, out=z)
+        rows_times(self.windows.gather(box, buffers), self.matrix, z)
 
     def gradient(self, box, laid, out, buffers):
         """Write the kernel's gradient from a box, given what `lay` made."""
-        np.matmul(self.windows.gather(box, buffers).T, laid, out=out)
+        columns_times(self.windows.gather(box, buffers), laid, out, buffers)
 
 
 class _Depthwise(Depthwise, _Rule):
@@ -93,14 +102,22 @@ class _Depthwise(Depthwise, _Rule):
 
 def _dense(windows, kernel, filters, gradient=False):
     """Return the rule that costs less."""
+    tall = height(windows, filters)
+    if tall > 1:
+        return Tiles(windows, kernel, filters, tall)
     rule = Runs if suits(windows, filters, gradient) else _Dense
     return rule(windows, kernel, filters)
 
 
 def _boxes(rule, shape):
     """Return the blocks in which a rule does outputs of a shape (N, *out)."""
-    most = max(FEWEST, BLOCK_BYTES // (rule.numbers * rule.windows.dtype.itemsize))
-    return split(shape, min(most, max(64, math.prod(shape) // TASKS)))
+    most = max(rule.fewest, BLOCK_BYTES // (rule.numbers * rule.windows.dtype.itemsize))
+    most = min(most, max(64, math.prod(shape) // TASKS))
+    if rule.tall == 1:
+        return split(shape, most)
+    *images, rows, columns = shape
+    boxes = split((*images, -(-rows // rule.tall), columns), most // rule.tall)
+    return [(*i, (a * rule.tall, min(b * rule.tall, rows)), c) for *i, (a, b), c in boxes]
 
 
 class _Outputs:
@@ -322,10 +339,11 @@ def kernel_gradient(x, gy, w, groups, bias=False, live_x=None, live_gy=None):
             first.kernel += other.kernel
             if bias:
                 first.bias += other.bias
+        found = first.rule.finish(first.kernel)
         if gk is None:
-            gk = first.kernel.reshape(shape).astype(x.dtype, copy=False)
+            gk = found.reshape(shape).astype(x.dtype, copy=False)
         else:
-            gk[..., filters] = first.kernel.reshape(gk[..., filters].shape)
+            gk[..., filters] = found.reshape(gk[..., filters].shape)
         if bias:
             gb[filters] = first.bias
     return gk, gb

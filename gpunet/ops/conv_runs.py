@@ -14,10 +14,12 @@ import math
 
 import numpy as np
 
+from gpunet.ops.conv_products import columns_times, rows_times
 from gpunet.ops.conv_windows import box_index, take
 
-__all__ = ["Runs", "suits"]
+__all__ = ["FEWEST", "Runs", "suits"]
 
+FEWEST = 256  # outputs in a block of any size
 SHORT = 24  # numbers in a run below which copied windows make better matrices
 COPY = 12  # multiplications in the time in which one number is copied
 
@@ -106,6 +108,8 @@ class Runs:
         filters: int.
     """
 
+    tall, fewest = 1, FEWEST
+
     def __init__(self, windows, kernel, filters):
         self.windows, self.filters = windows, filters
         self.run = windows.w.kernel[-1]
@@ -161,7 +165,7 @@ class Runs:
             target = part if hop else z
             for p in phases:
                 a = self._matrix(at, array, offset + hop, images, p)
-                np.matmul(a, matrix, out=target[..., p :: self.run, :])
+                rows_times(a, matrix, target[..., p :: self.run, :])
             if hop:
                 z += part
         if out is not None:
@@ -196,6 +200,10 @@ class Runs:
                 begin = offset + hop + p * self.windows.depth * size
                 strides = (self.length * size, size)
                 a = np.ndarray((len(rows), self.length), array.dtype, array, begin, strides)
-                np.matmul(a.T, rows, out=part if p else total)
+                columns_times(a, rows, part if p else total, buffers)
                 if p:
                     total += part
+
+    def finish(self, total):
+        """Return the kernel's gradient as a matrix from the sum of what `gradient` wrote."""
+        return total

@@ -9,7 +9,7 @@ import pytest
 
 from gpunet import config, ops, threads
 from gpunet.errors import ShapeError
-from gpunet.ops import conv_cpu, conv_runs, conv_windows
+from gpunet.ops import conv_cpu, conv_runs, conv_tiles, conv_windows
 from gpunet.ops.window import transposed_window, window
 
 GROUPS = [(3, 4, 1), (4, 6, 2), (3, 6, 3), (4, 4, 4), (9, 2, 1)]  # channels, filters, groups
@@ -41,9 +41,11 @@ def test_values_and_gradients(rank, channels, filters, groups, rng, monkeypatch)
             w = window(sizes, cells, **options)
         except ShapeError:
             continue
-        # Every other time without copies of windows, as soon as that's possible.
-        monkeypatch.setattr(conv_runs, "SHORT", 1 if done % 2 else 10**9)
+        # By turns with copies of windows, without, and in tiles, as soon as that's possible.
+        monkeypatch.setattr(conv_runs, "SHORT", 10**9 if done % 3 == 0 else 1)
         monkeypatch.setattr(conv_runs, "COPY", 10**9)
+        for cost in ("MIXED", "PREPARED"):
+            monkeypatch.setattr(conv_tiles, cost, 0 if done % 3 == 2 else 10**9)
         x = rng.standard_normal((2, *sizes, channels))
         k = rng.standard_normal((*cells, channels // groups, filters))
         bias = rng.standard_normal(filters)
@@ -91,9 +93,14 @@ def as_float32(rng, shape):
     return (rng.integers(-4, 5, shape) / 4).astype("float32")
 
 
+def assert_close(found, want, error=1e-5):
+    """Compare arrays, errors as parts of the largest value."""
+    np.testing.assert_allclose(found, want, rtol=0, atol=error * np.abs(want).max())
+
+
 @pytest.mark.parametrize("case", LARGE, ids=str)
 def test_blocks_join(case, rng):
-    """Against the plain functions; numbers are such that every sum is exact."""
+    """Against the plain functions; numbers are such that every sum is exact, but for tiles."""
     shape, kernel_shape, groups, options = case
     x, kernel = as_float32(rng, shape), as_float32(rng, kernel_shape)
     bias = as_float32(rng, kernel_shape[-1:])
@@ -101,14 +108,13 @@ def test_blocks_join(case, rng):
     y = conv_cpu.forward(x, kernel, bias, w, groups, relu=True)
     options = {**options, "groups": groups}
     want = plain(ops.conv, x, kernel, bias, relu=True, **options)
-    np.testing.assert_allclose(y, want, rtol=1e-6, atol=1e-6)
+    assert_close(y, want)
     gy = as_float32(rng, y.shape)
     gx = conv_cpu.input_gradient(gy, kernel, None, w, groups)
-    want = plain(ops.conv_transpose, gy, kernel, size=shape[1:-1], **options)
-    np.testing.assert_allclose(gx, want, rtol=1e-6, atol=1e-6)
+    assert_close(gx, plain(ops.conv_transpose, gy, kernel, size=shape[1:-1], **options))
     gk, gb = conv_cpu.kernel_gradient(x, gy, w, groups, True)
     want = plain(ops.conv_kernel_gradient, x, gy, kernel_size=kernel_shape[:-2], **options)
-    np.testing.assert_allclose(gk, want, rtol=1e-5, atol=1e-5)
+    assert_close(gk, want)
     np.testing.assert_allclose(gb, gy.sum(axis=tuple(range(gy.ndim - 1))), rtol=1e-6)
     # A relu's gradient cut off on the way is the same as one cut off before.
     cut = gy * (y > 0)
@@ -121,17 +127,13 @@ def test_blocks_join(case, rng):
         conv_cpu.kernel_gradient(x, cut, w, groups, True),
     ):
         np.testing.assert_array_equal(a, b)
-    np.testing.assert_allclose(
+    assert_close(
         conv_cpu.forward(x, kernel, None, w, groups, live=x),
         conv_cpu.forward(np.maximum(x, 0), kernel, None, w, groups),
-        rtol=1e-6,
-        atol=1e-6,
     )
-    np.testing.assert_allclose(
+    assert_close(
         conv_cpu.kernel_gradient(x, gy, w, groups, live_x=x)[0],
         conv_cpu.kernel_gradient(np.maximum(x, 0), gy, w, groups)[0],
-        rtol=1e-5,
-        atol=1e-5,
     )
 
 
@@ -150,6 +152,46 @@ def test_thread_count_changes_no_bit(case, rng, monkeypatch):
     for other in found[1:]:
         for a, b in zip(found[0], other):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("taps", [2, 3, 4, 5])
+def test_error_of_tiles(taps, rng, monkeypatch):
+    """Few enough points that float32 keeps nearly all its digits, at many channels too."""
+    shape = (2, 24, 24, 256)
+    w = window(shape[1:-1], (taps, 3), padding="same")
+    for cost in ("MIXED", "PREPARED"):
+        monkeypatch.setattr(conv_tiles, cost, 0)
+    # All positive numbers, and such as cancel.
+    for low in (0.0, -1.0):
+        x = rng.uniform(low, 1, shape).astype("float32")
+        kernel = rng.uniform(low, 1, (taps, 3, 256, 8)).astype("float32")
+        gy = rng.uniform(low, 1, (2, 24, 24, 8)).astype("float32")
+        exact = [a.astype("float64") for a in (x, kernel, gy)]
+        assert conv_tiles.height(conv_windows.Windows(x, w, slice(0, 256)), 8) > 1
+        assert_close(
+            conv_cpu.forward(x, kernel, None, w, 1),
+            conv_cases.conv(*exact[:2], padding="same"),
+        )
+        assert_close(
+            conv_cpu.input_gradient(gy, kernel, None, w, 1),
+            plain(ops.conv_transpose, exact[2], exact[1], size=(24, 24), padding="same"),
+        )
+        assert_close(
+            conv_cpu.kernel_gradient(x, gy, w, 1)[0],
+            plain(ops.conv_kernel_gradient, exact[0], exact[2], kernel_size=(taps, 3),
+                  padding="same"),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("taps", [2, 3, 4, 5])
+def test_mixers_are_exact(taps):
+    """In float64, every filter of every tile gives what sliding it gives."""
+    rng = np.random.default_rng(0)
+    for outputs in range(2, len(conv_tiles.POINTS) + 3 - taps):
+        collect, spread, mix = conv_tiles.mixers(outputs, taps)
+        rows, cells = rng.standard_normal(outputs + taps - 1), rng.standard_normal(taps)
+        found = collect @ ((spread @ cells) * (mix @ rows))
+        np.testing.assert_allclose(found, np.correlate(rows, cells), rtol=1e-12, atol=1e-13)
 
 
 def test_float16_sums_are_float32(rng):
