@@ -190,8 +190,8 @@ class Tiles(Runs):
             out = buffers.get("result", (images, rows, at.count, self.filters), products.dtype)
         whole = rows // self.tall
         last = rows - whole * self.tall
-        lines = out.reshape(images, rows, -1)
-        target = lines[:, : rows - last].reshape(images, whole, self.tall, -1)
+        lines = out.reshape(images, rows, at.count * self.filters)
+        target = lines[:, : rows - last].reshape(images, whole, self.tall, lines.shape[-1])
         np.matmul(self.collect, found[:, :whole], out=target)
         if last:
             np.matmul(self.collect[:last], found[:, whole], out=lines[:, rows - last :])

@@ -73,6 +73,7 @@ LARGE = [
     # x, kernel, groups, options: several blocks, borders and uneven last blocks
     ((5, 33, 31, 16), (3, 3, 16, 24), 1, {"padding": "same"}),
     ((5, 33, 31, 16), (3, 3, 16, 24), 1, {"padding": "same", "strides": 2}),
+    ((2, 22, 300, 64), (3, 3, 64, 64), 1, {"padding": "same"}),
     ((2, 64, 61, 3), (5, 5, 3, 8), 1, {"padding": "valid"}),
     ((3, 40, 40, 12), (3, 3, 1, 12), 12, {"padding": "same"}),
     ((3, 40, 40, 12), (3, 3, 1, 24), 12, {"padding": "same", "strides": (1, 2)}),
