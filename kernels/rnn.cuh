@@ -15,22 +15,17 @@
 //
 // Compiled for: REAL, UNITS, SLICE, ROWS (a multiple of 4), THREADS, CLUSTER, MEET, RESIDENT
 // (weights stay in shared memory), TF32 (tensor cores; ROWS is 16, SLICE a multiple of 8), MASKED,
-// DROPOUT, ACTIVATION and GATE_ACTIVATION (numbers below).
+// DROPOUT, ACTIVATION and GATE_ACTIVATION (numbers in activations.cuh).
 //
 // Shapes: T steps, N sequences, U = UNITS, G = GATES. Arrays with a T are in the order of time also
 // where the walk goes backwards in it.
+#include "activations.cuh"
 #include "common.cuh"
 #include "machine.cuh"
 
 #define BLOCKS_MEET_IN_SHARED 0
 #define BLOCKS_MEET_IN_GRID 1
 #define BLOCKS_MEET_AT_LAUNCH 2
-
-#define TANH 0
-#define SIGMOID 1
-#define HARD_SIGMOID 2
-#define RELU 3
-#define LINEAR 4
 
 constexpr int ROUND = TF32 ? 8 : 1;
 constexpr int ROW_STRIDE = ROWS + 8;  // of operands [K][ROWS]: no bank conflicts for mma
@@ -39,25 +34,6 @@ constexpr int ROWS_EACH = ROWS < 8 ? ROWS : 8;
 constexpr int WARPS = THREADS / 32;
 
 constexpr int DEPTH = (UNITS + ROUND - 1) / ROUND * ROUND;  // of a product's K axis
-
-template <int NAME>
-__device__ inline real activation(real x) {
-    if (NAME == TANH) return tanh(x);
-    if (NAME == SIGMOID) return sigmoid(x);
-    if (NAME == HARD_SIGMOID) return fmin(fmax((real)0.2 * x + (real)0.5, (real)0), (real)1);
-    if (NAME == RELU) return fmax(x, (real)0);
-    return x;
-}
-
-// The slope where the activation has the value y.
-template <int NAME>
-__device__ inline real slope(real y) {
-    if (NAME == TANH) return (real)1 - y * y;
-    if (NAME == SIGMOID) return y * ((real)1 - y);
-    if (NAME == HARD_SIGMOID) return y > (real)0 && y < (real)1 ? (real)0.2 : (real)0;
-    if (NAME == RELU) return y > (real)0 ? (real)1 : (real)0;
-    return (real)1;
-}
 
 // What a launch works on.
 struct Walk {

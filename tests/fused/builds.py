@@ -2,9 +2,10 @@
 
 import subprocess
 
-from gpunet.fused import launch, rnn_plan, sources
+from gpunet.fused import conv_kernels, launch, rnn_plan, sources, tiles
+from gpunet.ops import window
 
-__all__ = ["BUILDS", "CHIPS", "compile_for"]
+__all__ = ["BUILDS", "CHIPS", "compile_for", "convolutions"]
 
 # architecture -> a chip that has it
 CHIPS = {
@@ -39,27 +40,57 @@ def _along_rows(chip):
     ]
 
 
-def _convolution(chip):
-    """Of a 3 x 3 layer of 64 channels, and of one with strides, groups and three axes."""
+def _layer(size, kernel, channels, filters, strides=1, groups=1, padding="same"):
+    return window.window(size, kernel, strides, padding), channels, filters, groups
+
+
+_VGG = _layer((32, 32), (3, 3), 64, 64)
+_LAYERS = [
+    (_VGG, "float32", True),
+    (_layer((9, 9, 7), (2, 3, 3), 12, 24, 2, 3, "valid"), "float64", False),
+    (_layer((56, 56), (3, 3), 128, 256, 2), "float16", True),
+    (_layer((32, 32), (3, 3), 5, 33), "float32", True),
+    (_VGG, "float32", False),
+]
+
+
+def _convolution(product):
+    """Of the layers above on the newest chip, else of the first: by the tiles that suit it best."""
+
+    def builds(chip):
+        layers = _LAYERS if chip.capability >= 90 else _LAYERS[:1]
+        return [
+            tiled
+            for i, layer in enumerate(layers)
+            for tiled in convolutions(product, chip, layer)[: 2 if i == 0 else 1]
+        ]
+
+    return builds
+
+
+def convolutions(product, chip, layer=_LAYERS[0]):
+    """Return what a convolution's source is compiled for with each tile that a product can have."""
+    *of, dtype, tensor = layer
+    g = conv_kernels.Geometry(*of[0], dtype, tensor and chip.capability >= 80, chip)
+    found = getattr(g, f"{product}_product")(64)
+    found = found[0] if product == "gradient" else found
+    return [{**g.defines, **t.defines(found, chip)} for t in tiles.candidates(found, chip)]
+
+
+def _splits(chip):
+    kinds = [("float", 0, "relu"), ("double", 0, "linear"), ("float", 1, "swish")]
     return [
-        _geometry(chip, (1, 32, 32), (1, 32, 32), (1, 3, 3), (1, 1, 1), (0, 1, 1), 64, 64, 1),
-        _geometry(chip, (8, 9, 7), (4, 4, 3), (2, 3, 3), (2, 2, 2), (0, 0, 0), 12, 24, 3),
+        {"REAL": real, "NARROW": narrow, "ACTIVATION": conv_kernels.ACTIVATIONS[name]}
+        for real, narrow, name in kinds
     ]
-
-
-def _geometry(chip, size, out, kernel, strides, pads, channels, filters, groups):
-    axes = {"SIZE": size, "OUT": out, "KERNEL": kernel, "STRIDE": strides, "PAD": pads,
-            "DILATION": (1, 1, 1)}  # fmt: skip
-    return {
-        "REAL": "float", "TF32": int(chip.capability >= 80 and groups == 1),
-        "CHANNELS": channels, "FILTERS": filters, "GROUPS": groups,
-        **{f"{name}{i}": v for name, values in axes.items() for i, v in enumerate(values)},
-    }  # fmt: skip
 
 
 # family -> function of a Chip that lists the definitions of each build
 BUILDS = {
-    "conv": _convolution,
+    "conv_forward": _convolution("forward"),
+    "conv_kernel_gradient": _convolution("gradient"),
+    "conv_transposed": _convolution("transposed"),
+    "splits": _splits,
     "columns": _elementwise,
     "dropout": _elementwise,
     "elementwise": _elementwise,

@@ -93,7 +93,7 @@ struct Grid {
     unsigned cluster = 1, seed = 0;
     std::vector<std::unique_ptr<Block>> all;  // where they run at once
     std::vector<std::unique_ptr<Barrier>> cluster_barriers;
-    std::atomic<bool> failed{false};
+    std::atomic<bool> failed{false}, misaligned{false};
     void (*call)(void*, void**) = nullptr;
     void* kernel = nullptr;
     void** args = nullptr;
@@ -232,6 +232,9 @@ void meet_cluster() {
     wait_at(*block->grid->cluster_barriers[block->flat / block->grid->cluster]);
 }
 void relax() { std::this_thread::yield(); }
+void aligned(const void* p, uintptr_t bytes) {
+    if ((uintptr_t)p % bytes) block->grid->misaligned = true;
+}
 
 unsigned char* dynamic_of_neighbour(unsigned rank) {
     return block->grid->all[block->flat - here.rank_in_cluster + rank]->dynamic();
@@ -264,7 +267,8 @@ int run(const Shape& shape, void (*call)(void*, void**), void* kernel, void** ar
     grid.args = args;
     const unsigned count = grid.blocks.x * grid.blocks.y * grid.blocks.z;
     const bool apart = !shape.together && grid.cluster == 1;
-    return (apart ? one_after_the_other(grid, count) : all_at_once(grid, count)) ? 0 : 1;
+    const bool ended = apart ? one_after_the_other(grid, count) : all_at_once(grid, count);
+    return !ended ? 1 : grid.misaligned ? 2 : 0;
 }
 
 }  // namespace gn

@@ -55,7 +55,8 @@ void copy_later(void* to, const void* from, size_t bytes, size_t valid);
 void end_copies();           // of a group
 void wait_for_copies(unsigned left);
 
-// Runs call(kernel, args) on every thread; 0, or 1 if threads wait for what never comes.
+// Runs call(kernel, args) on every thread; 0, or 1 if threads wait for what never comes, or 2 if an
+// address wasn't a multiple of what the machine asks for.
 int run(const Shape& shape, void (*call)(void*, void**), void* kernel, void** args);
 
 // Hands every lane's value to `pick`, a function of a function lane -> value.
@@ -85,6 +86,9 @@ template <typename... T>
 int launch(void (*kernel)(T...), const Shape& shape, void** args) {
     return launch(kernel, shape, args, std::index_sequence_for<T...>());
 }
+
+// Notes an address that the machine would refuse.
+void aligned(const void* p, uintptr_t bytes);
 
 }  // namespace gn
 
@@ -166,6 +170,23 @@ T max(T a, T b) {
 
 // -- what kernels/machine.cuh gives on a GPU -------------------------------------------------
 
+struct gn_half {
+    unsigned short bits;
+};
+struct gn_bfloat {
+    unsigned short bits;
+};
+
+inline float gn_float(gn_half x) {
+    _Float16 narrow;
+    memcpy(&narrow, &x, 2);
+    return narrow;
+}
+inline void gn_round(gn_half& to, float x) {
+    const _Float16 narrow = (_Float16)x;
+    memcpy(&to, &narrow, 2);
+}
+
 #define GN_DYNAMIC(type, name) type* name = (type*)gn::here.dynamic
 
 inline void gn_relax() { gn::relax(); }
@@ -206,8 +227,60 @@ inline void gn_mma_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&
     });
 }
 
-inline void gn_copy_async(void* to, const void* from, int valid = 16) {
-    gn::copy_later(to, from, 16, (size_t)valid);
+// The same with pairs of 16-bit floats, A 16 x 16, B 16 x 8: mma.sync.m16n8k16.
+template <typename T>
+void gn_mma_16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], T) {
+    struct Fragments {
+        unsigned a[4], b[2];
+    } mine;
+    memcpy(mine.a, a, sizeof a);
+    memcpy(mine.b, b, sizeof b);
+    auto half_of = [](unsigned pair, unsigned k) {
+        return gn_float(T{(unsigned short)(pair >> 16 * (k % 2))});
+    };
+    const unsigned group = gn::here.lane / 4, in_group = gn::here.lane % 4;
+    gn::exchange(mine, [&](auto at) {
+        for (int i = 0; i < 4; i++) {
+            const unsigned row = group + 8 * (i / 2), column = 2 * in_group + i % 2;
+            for (unsigned k = 0; k < 16; k++) {
+                unsigned left = at(row % 8 * 4 + k % 8 / 2).a[row / 8 + 2 * (k / 8)];
+                unsigned right = at(column * 4 + k % 8 / 2).b[k / 8];
+                d[i] += half_of(left, k) * half_of(right, k);
+            }
+        }
+        return 0;
+    });
+}
+
+// ldmatrix.x4: see machine.cuh.
+inline void gn_load_matrices(unsigned (&to)[4], const void* row) {
+    gn::aligned(row, 16);
+    const unsigned group = gn::here.lane / 4, in_group = gn::here.lane % 4;
+    gn::exchange(row, [&](auto at) {
+        for (unsigned i = 0; i < 4; i++)
+            memcpy(&to[i], (const unsigned*)at(8 * i + group) + in_group, 4);
+        return 0;
+    });
+}
+inline void gn_load_transposes(unsigned (&to)[4], const void* row) {
+    gn::aligned(row, 16);
+    const unsigned group = gn::here.lane / 4, in_group = gn::here.lane % 4;
+    gn::exchange(row, [&](auto at) {
+        for (unsigned i = 0; i < 4; i++) {
+            auto first = (const unsigned short*)at(8 * i + 2 * in_group);
+            auto second = (const unsigned short*)at(8 * i + 2 * in_group + 1);
+            to[i] = first[group] | (unsigned)second[group] << 16;
+        }
+        return 0;
+    });
+}
+
+template <int BYTES = 16>
+void gn_copy_async(void* to, const void* from, bool there = true) {
+    static_assert(BYTES == 4 || BYTES == 8 || BYTES == 16, "no such copy");
+    gn::aligned(to, BYTES);
+    gn::aligned(from, BYTES);
+    gn::copy_later(to, from, BYTES, there ? BYTES : 0);
 }
 inline void gn_copy_commit() { gn::end_copies(); }
 template <int LEFT>

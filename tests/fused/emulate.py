@@ -66,8 +66,10 @@ def _run_compiler(folder, *arguments):
 
 @functools.cache
 def _runtime():
-    """Compile what runs the threads, once for all sources; return the folder it lies in."""
+    """Compile what runs the threads, and the header, once for all sources; return their folder."""
     folder = tempfile.TemporaryDirectory(prefix="gpunet-kernels-")
+    shutil.copy(_HEADER, folder.name)
+    _run_compiler(folder.name, "-w", "-x", "c++-header", _HEADER.name)  # half of a source's time
     _run_compiler(folder.name, "-O1", "-shared", "-o", "libcuda_on_cpu.so", str(_RUNTIME))
     ctypes.CDLL(str(Path(folder.name) / "libcuda_on_cpu.so"), ctypes.RTLD_GLOBAL)
     return folder
@@ -75,14 +77,14 @@ def _runtime():
 
 @functools.cache
 def _library(code, options):
-    _runtime()
+    header = Path(_runtime().name) / _HEADER.name
     with tempfile.TemporaryDirectory(prefix="gpunet-kernels-") as folder:
         launchers = "".join(_LAUNCHER.format(name) for name in kernels_of(code))
-        text = f'#include "{_HEADER}"\n{code}{launchers}'
+        text = f'#include "{header}"\n{code}{launchers}'
         (Path(folder) / "kernels.cpp").write_text(text, encoding="utf8")
         _run_compiler(
-            folder, "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-shared",
-            *options, "-o", "kernels.so", "kernels.cpp",
+            folder, "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Wno-unknown-pragmas",
+            "-shared", *options, "-o", "kernels.so", "kernels.cpp",
         )  # fmt: skip
         return ctypes.CDLL(str(Path(folder) / "kernels.so"))
 
@@ -146,7 +148,8 @@ class _Kernel:
         pointers = [ctypes.cast(ctypes.byref(a), ctypes.c_void_p) for a in held]
         status = self._launcher(ctypes.byref(shape), (ctypes.c_void_p * len(pointers))(*pointers))
         if status:
-            raise RuntimeError(f"kernel {self.name!r}: its threads wait for each other in vain")
+            what = {1: "its threads wait for each other in vain", 2: "an address isn't aligned"}
+            raise RuntimeError(f"kernel {self.name!r}: {what[status]}")
 
 
 def _pointer(value):

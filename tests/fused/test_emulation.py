@@ -89,7 +89,7 @@ def test_warps_and_atomics(rng):
 COPY = """
 extern "C" __global__ void test(const float* x, float* y) {
     GN_DYNAMIC(float, here);
-    gn_copy_async(here + 4 * threadIdx.x, x + 4 * threadIdx.x, threadIdx.x == 7 ? 8 : 16);
+    gn_copy_async(here + 4 * threadIdx.x, x + 4 * threadIdx.x, threadIdx.x != 7);
     gn_copy_commit();
     WAIT
     __syncthreads();
@@ -101,7 +101,7 @@ extern "C" __global__ void test(const float* x, float* y) {
 def test_asynchronous_copies(rng):
     x, y = rng.standard_normal((8, 4)).astype("float32"), np.zeros((8, 4), "float32")
     run(COPY.replace("WAIT", "gn_copy_wait<0>();"), 1, 8, (x, y), shared=128)
-    x[7, 2:] = 0
+    x[7] = 0
     np.testing.assert_array_equal(y, x[::-1])
 
 
@@ -109,6 +109,87 @@ def test_a_missing_wait_shows():
     y = np.zeros((8, 4), "float32")
     run(COPY.replace("WAIT", ""), 1, 8, (np.ones((8, 4), "float32"), y), shared=128)
     assert np.isnan(y).all()
+
+
+def test_a_misaligned_copy_shows():
+    y = np.zeros(33, "float32")
+    with pytest.raises(RuntimeError, match="kernel 'test': an address isn't aligned"):
+        run(COPY.replace("WAIT", "gn_copy_wait<0>();"), 1, 8, (y[1:], np.zeros(32)), shared=128)
+
+
+def half_bits(x, kind):
+    if kind == "half":
+        return x.astype("float16").view("uint16")
+    return (x.astype("float32").view("uint32") >> 16).astype("uint16")  # exact where it fits
+
+
+@pytest.mark.parametrize("kind", ["half", "bfloat"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_tensor_cores_for_16_bits(kind, turned, rng):
+    """A (16, 16) is read by rows, or from its transpose; B by columns, each eight twice."""
+    code = f"""
+    extern "C" __global__ void test(const gn_{kind}* a, const gn_{kind}* b, float* y) {{
+        GN_DYNAMIC(gn_{kind}, here);
+        const int lane = threadIdx.x, g = lane / 4, t = lane % 4;
+        for (int i = lane; i < 256; i += 32) here[i] = a[i];
+        for (int i = lane; i < 256; i += 32) here[256 + i] = b[i];
+        __syncthreads();
+        unsigned left[4], right[4];
+        {"gn_load_transposes(left, here + (lane % 8 + lane / 16 * 8) * 16 + lane / 8 % 2 * 8);"
+         if turned else "gn_load_matrices(left, here + lane % 16 * 16 + lane / 16 * 8);"}
+        gn_load_transposes(right, here + 256 + lane % 16 * 16 + lane / 16 * 8);
+        for (int n = 0; n < 2; n++) {{
+            float d[4] = {{1, 1, 1, 1}};
+            const unsigned pair[2] = {{right[2 * n], right[2 * n + 1]}};
+            gn_mma_16(d, left, pair, gn_{kind}());
+            for (int i = 0; i < 4; i++)
+                y[(g + 8 * (i / 2)) * 16 + 8 * n + 2 * t + i % 2] = d[i];
+        }}
+    }}"""
+    a, b = rng.integers(-9, 9, (2, 16, 16)).astype("float32")
+    y = np.full((16, 16), np.nan, "float32")
+    given = [half_bits(np.ascontiguousarray(v), kind) for v in (a.T if turned else a, b)]
+    run(code, 1, 32, (*given, y), shared=1024)
+    np.testing.assert_array_equal(y, a @ b + 1)
+
+
+def test_matrices_of_floats_in_shared_memory(rng):
+    code = """
+    extern "C" __global__ void test(const float* x, float* y) {
+        GN_DYNAMIC(float, here);
+        const int lane = threadIdx.x;
+        for (int i = lane; i < 128; i += 32) here[i] = x[i];
+        __syncthreads();
+        unsigned to[4];
+        gn_load_matrices(to, here + lane % 16 * 8 + lane / 16 * 4);
+        for (int i = 0; i < 4; i++)
+            y[(lane / 4 + i % 2 * 8) * 8 + lane % 4 + i / 2 * 4] = __uint_as_float(to[i]);
+    }"""
+    x, y = rng.standard_normal((16, 8)).astype("float32"), np.zeros((16, 8), "float32")
+    run(code, 1, 32, (x, y), shared=512)
+    np.testing.assert_array_equal(y, x)
+
+
+@pytest.mark.parametrize("kind", ["half", "bfloat"])
+def test_rounding_to_16_bits(kind, rng):
+    code = f"""
+    extern "C" __global__ void test(const float* x, float* y) {{
+        gn_{kind} narrow;
+        gn_round(narrow, x[threadIdx.x]);
+        y[threadIdx.x] = gn_float(narrow);
+    }}"""
+    x = (rng.standard_normal(64) * 10.0 ** rng.integers(-6, 5, 64)).astype("float32")
+    x[:4] = [np.nan, np.inf, -np.inf, 1e9]
+    y = np.zeros(64, "float32")
+    run(code, 1, 64, (x, y))
+    with np.errstate(over="ignore"):
+        wanted = x.astype("float16").astype("float32")
+    if kind == "bfloat":
+        kept = x.astype("float64")
+        step = 2.0 ** (np.floor(np.log2(np.abs(kept[3:]))) - 7)
+        wanted = x.copy()
+        wanted[3:] = np.round(kept[3:] / step) * step
+    np.testing.assert_array_equal(y, wanted)
 
 
 def test_clusters_reach_each_others_memory():

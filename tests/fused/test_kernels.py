@@ -75,6 +75,17 @@ def test_nvcc_compiles_without_spills(family, arch, tmp_path):
         assert done.returncode == 0, (defines, done.stderr)
 
 
+@needs_nvcc
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", builds.CHIPS)
+@pytest.mark.parametrize("product", ["forward", "transposed", "gradient"])
+def test_no_tile_of_a_convolution_spills(product, arch, tmp_path):
+    family = {"gradient": "conv_kernel_gradient"}.get(product, f"conv_{product}")
+    for defines in builds.convolutions(product, builds.CHIPS[arch]):
+        done = builds.compile_for(family, arch, defines, tmp_path)
+        assert done.returncode == 0, (defines, done.stderr)
+
+
 # -- execution ----------------------------------------------------------------------------
 
 

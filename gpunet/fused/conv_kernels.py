@@ -1,0 +1,219 @@
+"""The convolution kernels' launches: one geometry, forward and both gradients."""
+
+import dataclasses
+import functools
+import math
+
+from gpunet import config
+from gpunet.fused import tiles
+from gpunet.fused.launch import chip, launch
+from gpunet.fused.sources import source
+
+__all__ = ["ACTIVATIONS", "FLOATS", "Geometry", "ending_backward", "geometry"]
+
+# dtype of arrays -> REAL and NARROW of the kernels
+FLOATS = {
+    "float32": ("float", 0),
+    "float64": ("double", 0),
+    "float16": ("float", 1),
+    "bfloat16": ("float", 2),
+}
+# as kernels/activations.cuh numbers them
+ACTIVATIONS = {
+    "tanh": 0, "sigmoid": 1, "hard_sigmoid": 2, "relu": 3, "linear": 4, "elu": 5, "swish": 6,
+    "relu6": 7, "leaky_relu": 8,
+}  # fmt: skip
+
+_BLOCKS = 512  # that share a kernel's gradient: a few for each multiprocessor of a large chip
+_SPLIT = 256  # windows that each of them adds up at least
+_PARTS = 128  # of the rows of a gradient, at most, that a bias's gradient is made from
+_PART = 64  # rows of a part, at least
+
+
+@dataclasses.dataclass(frozen=True)
+class Geometry:
+    """One convolution from C to F channels, for which the sources are compiled.
+
+    Attributes:
+        w: `gpunet.ops.window.Window`.
+        channels, filters, groups: ints.
+        dtype: str, of the arrays.
+        tensor: bool, tensor cores multiply.
+        chip: `gpunet.fused.launch.Chip`.
+    """
+
+    w: object
+    channels: int
+    filters: int
+    groups: int
+    dtype: str
+    tensor: bool
+    chip: object
+
+    @property
+    def depth(self):
+        """int, channels of a group."""
+        return self.channels // self.groups
+
+    @property
+    def width(self):
+        """int, filters of a group."""
+        return self.filters // self.groups
+
+    @property
+    def size(self):
+        """int, bytes of an element."""
+        return {"float64": 8, "float32": 4}.get(self.dtype, 2)
+
+    @functools.cached_property
+    def defines(self):
+        """dict, what all kernels of this geometry are compiled for."""
+        real, narrow = FLOATS[self.dtype]
+        found = {"REAL": real, "NARROW": narrow, "ACTIVATION": ACTIVATIONS["linear"]}
+        found |= {"CHANNELS": self.channels, "FILTERS": self.filters, "GROUPS": self.groups}
+        w, missing = self.w, 3 - self.w.rank
+        for name, values, other in (
+            ("SIZE", w.size, 1), ("OUT", w.out, 1), ("KERNEL", w.kernel, 1),
+            ("STRIDE", w.strides, 1), ("DILATION", w.dilation, 1),
+            ("PAD", [before for before, _ in w.pads], 0),
+        ):  # fmt: skip
+            for i, value in enumerate([other] * missing + [int(v) for v in values]):
+                found[f"{name}{i}"] = value
+        return found
+
+    # -- products -------------------------------------------------------------------------
+
+    def forward_product(self, batch, x=None, kernel=None):
+        """Return the `tiles.Product` of `forward`; without arrays, of aligned ones."""
+        rows, depth = batch * math.prod(self.w.out), math.prod(self.w.kernel) * self.depth
+        return self._product(rows, self.width, depth, self.groups, True, False,
+                             (self.depth, x), (self.width, kernel))  # fmt: skip
+
+    def transposed_product(self, batch, y=None, kernel=None):
+        """Return the `tiles.Product` of `transposed`: that of its largest class of positions."""
+        w, classes = self.w, math.prod(self.w.strides)
+        rows = batch * math.prod([-(-n // s) for n, s in zip(w.size, w.strides)])
+        depth = math.prod([-(-k // s) for k, s in zip(w.kernel, w.strides)]) * self.width
+        return self._product(rows, self.depth, depth, self.groups * classes, True, True,
+                             (self.width, y), (self.width, kernel))  # fmt: skip
+
+    def gradient_product(self, batch, x=None, y=None):
+        """Return the `tiles.Product` of `kernel_gradient`, and the number of its splits.
+
+        The splits are a function of shapes alone, so that sums are the same on every chip.
+        """
+        windows, rows = batch * math.prod(self.w.out), math.prod(self.w.kernel) * self.depth
+        cut = -(-rows // 64) * -(-self.width // 64) * self.groups
+        splits = max(1, min(_BLOCKS // cut, windows // _SPLIT))
+        product = self._product(rows, self.width, -(-windows // splits), self.groups * splits,
+                                False, False, (self.depth, x), (self.width, y))  # fmt: skip
+        return product, splits
+
+    def _product(self, rows, columns, depth, count, left_deep, right_deep, left, right):
+        vectors = [
+            tiles.vector(n, a, self.size) if a is not None else math.gcd(16 // self.size, n)
+            for n, a in (left, right)
+        ]
+        return tiles.Product(rows, columns, depth, count, self.size, self.tensor,
+                             left_deep, right_deep, *vectors)  # fmt: skip
+
+    # -- launches -------------------------------------------------------------------------
+
+    def forward(self, xp, x, kernel, bias=None, activation="linear", before=False):
+        """Return the convolution, and with ``before`` what went into its activation."""
+        x, kernel = xp.ascontiguousarray(x), xp.ascontiguousarray(kernel)
+        y, z = self._results(xp, (x.shape[0], *self.w.out, self.filters), x.dtype, before)
+        if y.size:
+            product = self.forward_product(x.shape[0], x, kernel)
+            args = [x, kernel, bias, z, y, x.shape[0]]
+            self._launch("conv_forward", product, args, activation)
+        return (y, z) if before else y
+
+    def transposed(self, xp, y, kernel, bias=None, activation="linear", before=False):
+        """Return the transposed convolution of ``y``; see `forward`."""
+        y, kernel = xp.ascontiguousarray(y), xp.ascontiguousarray(kernel)
+        x, z = self._results(xp, (y.shape[0], *self.w.size, self.channels), y.dtype, before)
+        if x.size:
+            product = self.transposed_product(y.shape[0], y, kernel)
+            args = [y, kernel, bias, z, x, y.shape[0]]
+            self._launch("conv_transposed", product, args, activation)
+        return (x, z) if before else x
+
+    def kernel_gradient(self, xp, x, y):
+        """Return the gradient of the kernel for the input ``x`` and the result's gradient."""
+        x, y = xp.ascontiguousarray(x), xp.ascontiguousarray(y)
+        product, splits = self.gradient_product(x.shape[0], x, y)
+        shape = (*self.w.kernel, self.depth, self.filters)
+        partial = xp.empty((splits, *shape), _sums(x.dtype))
+        self._launch("conv_kernel_gradient", product, [x, y, partial, splits, x.shape[0]])
+        return joined(xp, partial, x.dtype)
+
+    def _results(self, xp, shape, dtype, before):
+        return xp.empty(shape, dtype), xp.empty(shape, dtype) if before else None
+
+    def _launch(self, name, product, args, activation="linear"):
+        tile = tiles.chosen(product, self.chip)
+        defines = {**self.defines, **tile.defines(product, self.chip)}
+        defines["ACTIVATION"] = ACTIVATIONS[activation]
+        launch(source(name), name, tile.grid(product), (tile.threads,), args, defines,
+               shared=tile.shared(product, self.chip))  # fmt: skip
+
+
+def geometry(w, channels, filters, groups, dtype):
+    """Return the `Geometry` of a convolution on CuPy's current device.
+
+    Args:
+        w: `gpunet.ops.window.Window`.
+        channels, filters, groups: ints.
+        dtype: numpy.dtype of the arrays.
+    """
+    here, size = chip(), dtype.itemsize
+    tensor = here.capability >= 80 and (size == 2 or (size == 4 and config.precision() == "tf32"))
+    return _geometry(w, channels, filters, groups, dtype.name, tensor, here)
+
+
+_geometry = functools.lru_cache(maxsize=1024)(Geometry)
+
+
+def _sums(dtype):
+    """Return the dtype in which sums of a dtype are kept."""
+    return "float64" if dtype.name == "float64" else "float32"
+
+
+def _loose(dtype, activation="linear"):
+    real, narrow = FLOATS[dtype.name]
+    return {"REAL": real, "NARROW": narrow, "ACTIVATION": ACTIVATIONS[activation]}
+
+
+def joined(xp, partial, dtype):
+    """Return the sum of ``partial`` over its first axis, added up in its order."""
+    if len(partial) == 1 and partial.dtype == dtype:
+        return partial[0]
+    total = xp.empty(partial.shape[1:], dtype)
+    args = [partial, total, len(partial), total.size]
+    launch(source("splits"), "splits_joined", (-(-total.size // 32),), (32, 8), args, _loose(dtype))
+    return total
+
+
+def ending_backward(xp, gy, y, activation, biased):
+    """Return the gradients before a result's activation, and of the bias below it if wanted.
+
+    Args:
+        xp: CuPy.
+        gy: array, gradient of the result.
+        y: array, the result; for swish what went into it; None without an activation.
+        activation: str, a key of `ACTIVATIONS`.
+        biased: bool, whether the gradient of the bias is wanted.
+    """
+    if y is None and not biased:
+        return gy, None
+    gy = xp.ascontiguousarray(gy)
+    columns = gy.shape[-1]
+    rows = gy.size // columns
+    parts = max(1, min(_PARTS, rows // _PART))
+    gz = xp.empty(gy.shape, gy.dtype) if y is not None else None
+    partial = xp.empty((parts, columns), _sums(gy.dtype)) if biased else None
+    args = [gy, y, gz, partial, rows, columns]
+    launch(source("splits"), "ending_backward", (-(-columns // 32), parts), (32, 8), args,
+           _loose(gy.dtype, activation))  # fmt: skip
+    return gy if gz is None else gz, joined(xp, partial, gy.dtype) if biased else None
