@@ -177,7 +177,7 @@ _geometry = functools.lru_cache(maxsize=1024)(Geometry)
 
 def _sums(dtype):
     """Return the dtype in which sums of a dtype are kept."""
-    return "float64" if dtype.name == "float64" else "float32"
+    return "float64" if FLOATS[dtype.name][0] == "double" else "float32"
 
 
 def _loose(dtype, activation="linear"):

@@ -9,7 +9,7 @@ from gpunet.ops.window import window
 
 __all__ = []
 
-_MOST = 2**31  # kernels count positions, and the elements of an image, in 32 bits
+_MOST = 2**30  # kernels count positions, and the elements of an image, in 31 bits
 
 
 def _fits(xp, a, b, *_, **__):
@@ -20,13 +20,15 @@ def _fits(xp, a, b, *_, **__):
         and 3 <= a.ndim <= 5
         and a.size > 0
         and b.size > 0
+        and _counted(a.shape)
+        and _counted(b.shape)
     )
 
 
-def _counts(w, batch, channels):
-    """Return whether 32 bits are enough for all that the kernels count."""
-    largest = max(math.prod(w.size), math.prod(w.out))
-    return largest * max(batch, channels) < _MOST
+def _counted(shape):
+    """Return whether 32 bits are enough, with room to spare for borders and strides."""
+    inner = math.prod(shape[1:-1])
+    return inner * max(shape[0], shape[-1]) < _MOST
 
 
 def _activation(relu):

@@ -1,4 +1,4 @@
-"""How the products of `kernels/tiles.cuh` are cut into tiles: a pure function of shapes and chip."""
+"""How the products of `kernels/tiles.cuh` are cut into tiles: a function of shapes and chip."""
 
 import dataclasses
 import functools

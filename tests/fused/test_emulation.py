@@ -135,8 +135,11 @@ def test_tensor_cores_for_16_bits(kind, turned, rng):
         for (int i = lane; i < 256; i += 32) here[256 + i] = b[i];
         __syncthreads();
         unsigned left[4], right[4];
-        {"gn_load_transposes(left, here + (lane % 8 + lane / 16 * 8) * 16 + lane / 8 % 2 * 8);"
-         if turned else "gn_load_matrices(left, here + lane % 16 * 16 + lane / 16 * 8);"}
+        {
+        "gn_load_transposes(left, here + (lane % 8 + lane / 16 * 8) * 16 + lane / 8 % 2 * 8);"
+        if turned
+        else "gn_load_matrices(left, here + lane % 16 * 16 + lane / 16 * 8);"
+    }
         gn_load_transposes(right, here + 256 + lane % 16 * 16 + lane / 16 * 8);
         for (int n = 0; n < 2; n++) {{
             float d[4] = {{1, 1, 1, 1}};
@@ -263,7 +266,15 @@ print("done")
     assert bad.returncode and "heap-buffer-overflow" in bad.stderr and "done" not in bad.stdout
 
 
-@pytest.mark.parametrize("tests", ["test_rnn_kernels.py::test_sizes", "test_kernels.py"])
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "test_rnn_kernels.py::test_sizes",
+        "test_kernels.py",
+        "test_conv_kernels.py::test_any_geometry",
+        "test_conv_kernels.py::test_16_bits",
+    ],
+)
 def test_kernels_stay_in_bounds(tests):
     done = sanitized("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
                      f"tests/fused/{tests}", "-k", "not nvcc")  # fmt: skip
