@@ -44,14 +44,14 @@ def test_sizes_grow_with_the_batch(monkeypatch):
     monkeypatch.setattr(
         conv_fused, "words", lambda xp, x, kernel, *_, **o: seen.append(x.shape) or launch.chip()
     )
-    model = gpunet.Sequential([layers.Conv1D(2, 1, input_shape=(5, 3))])
+    model = gpunet.Sequential([layers.Conv1D(2, 3, input_shape=(5, 3))])
     (row,) = explained(model, chip="t4", batch_size=100)
     assert seen == [(100, 5, 3)] and row.words == launch.CHIPS["t4"]
     x = layers.Input((4, 5, 3))
-    model = gpunet.Model(x, layers.TimeDistributed(layers.Conv1D(2, 1))(x))
+    model = gpunet.Model(x, layers.TimeDistributed(layers.Conv1D(2, 3))(x))
     explained(model, batch_size=10)
     assert seen[1] == (40, 5, 3)
-    fixed = gpunet.Sequential([layers.Conv1D(2, 1, batch_input_shape=(7, 5, 3))])
+    fixed = gpunet.Sequential([layers.Conv1D(2, 3, batch_input_shape=(7, 5, 3))])
     explained(fixed)
     assert seen[2] == (7, 5, 3)
 

@@ -117,6 +117,13 @@ class Geometry:
         return tiles.Product(rows, columns, depth, count, self.size, self.tensor,
                              left_deep, right_deep, *vectors)  # fmt: skip
 
+    def words(self, product):
+        """Return how a product is made, for `gpunet.explain`."""
+        tile = tiles.chosen(product, self.chip)
+        cores = {2: "16 bits", 4: "tf32"}.get(self.size)
+        how = f"tensor cores ({cores})" if self.tensor else "no tensor cores"
+        return f"kernel of {tile}, {how}, {tile.stages(self.chip)} stages"
+
     # -- launches -------------------------------------------------------------------------
 
     def forward(self, xp, x, kernel, bias=None, activation="linear", before=False):

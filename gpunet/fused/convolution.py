@@ -3,6 +3,8 @@
 import math
 
 from gpunet.fused.conv_kernels import FLOATS, ending_backward, geometry
+from gpunet.fused.gemm import dense_fused, dense_words, takes
+from gpunet.fused.tiles import chosen
 from gpunet.ops import convolution
 from gpunet.ops.convolution import checked, transposed
 from gpunet.ops.window import window
@@ -35,6 +37,43 @@ def _activation(relu):
     return "relu" if relu else "linear"
 
 
+# -- one cell: a matrix product ---------------------------------------------------------------
+
+
+def _is_product(xp, x, kernel, bias=None, /, strides=1, padding="valid", dilation=1, groups=1, **_):
+    if groups > 1 or not _fits(xp, x, kernel) or not takes(xp, x, kernel):
+        return False
+    w = window(x.shape[1:-1], kernel.shape[:-2], strides, padding, dilation)
+    return math.prod(w.kernel) == math.prod(w.strides) == 1 and not w.padding_needed
+
+
+@convolution.conv.fused(when=_is_product)
+def conv_product(xp, x, kernel, bias=None, /, relu=False, **options):
+    checked("conv", x.shape, kernel.shape, kernel.shape[-2])
+    y, saved = dense_fused.forward(xp, x, kernel.reshape(kernel.shape[-2:]), bias, relu=relu)
+    return y, (saved, kernel.shape)
+
+
+@conv_product.explained
+def conv_product_words(xp, x, kernel, bias=None, /, relu=False, **options):
+    return dense_words(xp, x, kernel, bias, relu=relu)
+
+
+@conv_product.backward
+def conv_product_backward(xp, saved, gy, needs):
+    saved, shape = saved
+    gx, gk, gb = dense_fused.pull(xp, saved, gy, needs)
+    return gx, None if gk is None else gk.reshape(shape), gb
+
+
+# -- kernels of our own -----------------------------------------------------------------------
+
+
+def _ending_words(bias, relu):
+    names = [name for name, given in (("bias", bias is not None), ("ReLU", relu)) if given]
+    return f", {' and '.join(names)} in the same kernel" if names else ""
+
+
 @convolution.conv.fused(when=_fits)
 def conv_fused(
     xp, x, kernel, bias=None, /, strides=1, padding="valid", dilation=1, groups=1, relu=False
@@ -44,6 +83,17 @@ def conv_fused(
     g = geometry(w, x.shape[-1], kernel.shape[-1], groups, x.dtype)
     y = g.forward(xp, x, kernel, bias, _activation(relu))
     return y, (x, kernel, y if relu else None, g)
+
+
+@conv_fused.explained
+def conv_words(
+    xp, x, kernel, bias=None, /, strides=1, padding="valid", dilation=1, groups=1, relu=False
+):
+    w = window(x.shape[1:-1], kernel.shape[:-2], strides, padding, dilation)
+    g = geometry(w, x.shape[-1], kernel.shape[-1], groups, x.dtype)
+    product, splits = g.gradient_product(x.shape[0])
+    ahead = g.words(g.forward_product(x.shape[0])) + _ending_words(bias, relu)
+    return f"{ahead}; the kernel's gradient in {splits} parts, {chosen(product, g.chip)}"
 
 
 @conv_fused.backward
@@ -67,6 +117,19 @@ def conv_transpose_fused(
     g = geometry(w, kernel.shape[-2] * groups, kernel.shape[-1], groups, y.dtype)
     x = g.transposed(xp, y, kernel, bias, _activation(relu))
     return x, (y, kernel, x if relu else None, g)
+
+
+@conv_transpose_fused.explained
+def conv_transpose_words(
+    xp, y, kernel, bias=None, /, strides=1, padding="valid", dilation=1, groups=1, relu=False,
+    size=None, output_padding=None,
+):  # fmt: skip
+    options = {"strides": strides, "padding": padding, "dilation": dilation}
+    w = transposed(y.shape, kernel.shape, options, size, output_padding)
+    g = geometry(w, kernel.shape[-2] * groups, kernel.shape[-1], groups, y.dtype)
+    classes = math.prod(w.strides)
+    words = g.words(g.transposed_product(y.shape[0])) + _ending_words(bias, relu)
+    return words + (f", {classes} classes of positions" if classes > 1 else "")
 
 
 @conv_transpose_fused.backward

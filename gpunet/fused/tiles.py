@@ -4,6 +4,8 @@ import dataclasses
 import functools
 import math
 
+from gpunet.fused.launch import address
+
 __all__ = ["TILES", "Product", "Tile", "candidates", "chosen", "vector"]
 
 _LINE = 16  # bytes: what is copied at once at most, and what rows in shared memory are padded by
@@ -117,8 +119,9 @@ class Tile:
         moved = (copied + read) * product.size / 128
         pace = (1280 if product.size == 2 else 640) if product.tensor else 128
         blocks = math.prod(self.grid(product))
-        step = max(moved, self.m * self.n / pace) + 200 / self.depth(product) / warps
-        return -(-blocks // chip.blocks) * (step * product.depth + 1500)
+        work = self.m * self.n / pace
+        step = max(moved, work) + min(moved, work) / 4 + 200 / self.depth(product) / warps
+        return -(-blocks // chip.blocks) * (step * product.depth + 300)
 
 
 # From many sums for each element read to few; no choice among them has been measured.
@@ -140,6 +143,9 @@ TILES = (
 def candidates(product, chip):
     """Return the tiles that a product can be cut into, the one estimated fastest first."""
     fitting = [t for t in TILES if t.fits(product, chip)]
+    # No tile of which a half or more lies beside the result, where there is another.
+    full = [t for t in fitting if t.m < 2 * product.rows and t.n < 2 * product.columns]
+    fitting = full or fitting[-2:]
     return sorted(fitting, key=lambda tile: tile.cost(product, chip))
 
 
@@ -157,6 +163,4 @@ def vector(length, array, size):
         array: CuPy array, which may begin anywhere in a block of memory.
         size: int, bytes of an element.
     """
-    data = array.data
-    address = data.ptr if hasattr(data, "ptr") else array.ctypes.data
-    return max(1, math.gcd(_LINE, length * size, address) // size)
+    return max(1, math.gcd(_LINE, length * size, address(array)) // size)

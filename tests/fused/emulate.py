@@ -213,7 +213,7 @@ def fake_cupy(capability=90, blocks=132, shared=227 << 10):
     Args:
         capability, blocks, shared: what the kernels' layout is chosen for, see `launch.Chip`.
     """
-    from gpunet.fused import cublaslt, gemm, launch
+    from gpunet.fused import cublaslt, gemm, launch, tiles
 
     def forget():
         for cache in (launch._module, launch._kernel, launch._chip, gemm._plan, gemm._workspace,
@@ -226,12 +226,13 @@ def fake_cupy(capability=90, blocks=132, shared=227 << 10):
     _Device.compute_capability = str(capability)
     _Device.attributes = {"MultiProcessorCount": blocks, "MaxSharedMemoryPerBlockOptin": shared}
     forget()
-    cublaslt.library, gemm.address = _Products, lambda array: array.ctypes.data
+    cublaslt.library = _Products
+    gemm.address = tiles.address = lambda array: array.ctypes.data
     try:
         yield as_cupy
     finally:
         forget()
-        cublaslt.library, gemm.address = library, launch.address
+        cublaslt.library, gemm.address, tiles.address = library, launch.address, launch.address
         if before is None:
             del sys.modules["cupy"]
         else:

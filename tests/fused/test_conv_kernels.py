@@ -4,7 +4,8 @@ import emulate
 import numpy as np
 import pytest
 
-from gpunet import config, ops
+import gpunet
+from gpunet import config, layers, ops
 from gpunet.fused import conv_kernels, tiles
 from gpunet.ops.window import window
 
@@ -47,7 +48,8 @@ def strict():
 
 
 def fusion_of(op):
-    return next(f for f in op.fusions if f.forward.__module__ == "gpunet.fused.convolution")
+    own = [f for f in op.fusions if f.forward.__module__ == "gpunet.fused.convolution"]
+    return own[-1]  # the one that takes all shapes
 
 
 def check(op, arrays, options, tolerance, rng):
@@ -96,6 +98,24 @@ def test_conv(name, precision, rng):
 def test_16_bits(name, rng):
     arrays, options = arrays_of(name, rng, "float16")
     check(ops.conv, arrays, {**options, "relu": True}, TOLERANCES["float16"], rng)
+
+
+def test_one_cell_is_a_matrix_product(strict, rng):
+    """Without borders and strides; else the kernels take it."""
+    first = next(f for f in ops.conv.fusions if f.forward.__name__ == "conv_product")
+    x, k, bias = (rng.standard_normal(s) for s in [(2, 3, 4, 5), (1, 1, 5, 7), (7,)])
+    y, saved = ops.conv.forward(np, x, k, bias, relu=True)
+    gy = rng.standard_normal(y.shape)
+    with emulate.fake_cupy() as cupy:
+        assert first.when(cupy, x, k, bias, relu=True)
+        for options in ({"strides": 2}, {"groups": 5}, {"padding": ((0, 1), (0, 0))}):
+            assert not first.when(cupy, x, k[:, :, : 5 // options.get("groups", 1)], **options)
+        got, kept = first.forward(cupy, x, k, bias, relu=True)
+        pulled = first.pull(cupy, kept, gy, [True, True, True])
+    wanted = ops.conv.pull(np, saved, gy, [True, True, True])
+    for a, b in zip([got, *pulled], [y, *wanted], strict=True):
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["2-D, odd", "strides", "groups", "3-D"])
@@ -191,8 +211,9 @@ def test_arrays_that_begin_anywhere(behind, strict, rng):
     """Parts of larger arrays are copied in as large pieces as their addresses let."""
     store = rng.standard_normal(3 * 3 * 16 * 8 + 4).astype("float32")
     k = store[behind : behind + 3 * 3 * 16 * 8].reshape(3, 3, 16, 8)
-    assert tiles.vector(8, k, 4) == behind
-    assert tiles.vector(8, k.copy(), 4) == 4 and tiles.vector(6, k.copy(), 4) == 2
+    with emulate.fake_cupy():
+        assert tiles.vector(8, k, 4) == behind
+        assert tiles.vector(8, k.copy(), 4) == 4 and tiles.vector(6, k.copy(), 4) == 2
     x = rng.standard_normal((1, 5, 5, 16)).astype("float32")
     check(ops.conv, [x, k], {}, 2e-5, rng)
 
@@ -235,6 +256,23 @@ def test_activations(name, strict, rng):
     (known,) = op.pull(np, saved, gy, [True])
     for a, b in [(got, y), (before, z), (gz, known), (gb, known.sum(axis=(0, 1)))]:
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
+
+
+# -- what it says -------------------------------------------------------------------------------
+
+
+def test_explained():
+    model = gpunet.Sequential([
+        layers.Conv2D(64, 3, padding="same", activation="relu", input_shape=(32, 32, 64)),
+        layers.Conv2D(64, 1),
+        layers.Conv2DTranspose(16, 3, strides=2),
+    ])  # fmt: skip
+    rows = gpunet.explain(model, chip="h200", batch_size=64, print_fn=None)
+    first, second, third = (row.words for row in rows)
+    assert first.startswith("kernel of tiles of 256 x 64, tensor cores (tf32), 4 stages, bias and")
+    assert second.startswith("cuBLASLt") and third.endswith("4 classes of positions")
+    old = gpunet.explain(model, chip="t4", batch_size=64, print_fn=None)[0].words
+    assert "no tensor cores, 2 stages" in old
 
 
 # -- sums -------------------------------------------------------------------------------------

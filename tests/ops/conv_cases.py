@@ -104,6 +104,7 @@ CASES = [
          dilation=2),
     Case(ops.conv, [IMAGE, real(2, 2, 2, 6), real(6)], conv, label="groups", groups=2,
          padding=((1, 0), (0, 2))),
+    Case(ops.conv, [IMAGE, real(1, 1, 4, 5), real(5)], conv, label="one cell", loose=2),
     Case(ops.conv, [IMAGE, real(4, 3, 1, 8)], conv, label="depthwise", groups=4, padding="same"),
     Case(ops.conv, [real(3, 3, 4, 3, 2), real(2, 2, 2, 2, 3)], conv, label="3d"),
     Case(ops.conv, [IMAGE, real(2, 3, 4, 5), real(5)], conv, smooth=False, label="relu", loose=2,
