@@ -4,6 +4,10 @@ import numpy as np
 
 __all__ = ["RowGradient"]
 
+# Set by gpunet.fused.table: function (xp, values, numbers, shape) -> the sums as an array of that
+# shape and whether each row has some, [V]; or None where it hasn't got them.
+on_gpu = None
+
 
 class RowGradient:
     """A gradient that is zero but for some rows; rows with equal numbers count as their sum.
@@ -15,10 +19,11 @@ class RowGradient:
         shape: tuple (V, ...), the shape of the whole.
     """
 
-    __slots__ = ("xp", "values", "numbers", "shape")
+    __slots__ = ("xp", "values", "numbers", "shape", "_made")
 
     def __init__(self, xp, values, numbers, shape):
         self.xp, self.values, self.numbers, self.shape = xp, values, numbers, shape
+        self._made = None
 
     @property
     def dtype(self):
@@ -39,6 +44,9 @@ class RowGradient:
 
     def dense(self):
         """Return the whole as an array."""
+        made = self._added()
+        if made is not None:
+            return made[0]
         x = self.xp.zeros(self.shape, self.values.dtype)
         if self.xp is np and self.values.size >= 2 * self.numbers.size:
             numbers, sums = self.summed()
@@ -46,6 +54,12 @@ class RowGradient:
         else:
             self.xp.add.at(x, self.numbers, self.values)
         return x
+
+    def _added(self):
+        """Return what `on_gpu` gives, once for both who ask."""
+        if self._made is None and on_gpu is not None and self.xp is not np:
+            self._made = on_gpu(self.xp, self.values, self.numbers, self.shape)
+        return self._made
 
     def summed(self):
         """Return (numbers, rows) with each number once, in order; on NumPy only."""
@@ -71,6 +85,9 @@ class RowGradient:
 
     def touched(self):
         """Return for each row of the whole, (V, 1, ...), whether its number is among these."""
+        made = self._added()
+        if made is not None:
+            return made[1].reshape((self.shape[0],) + (1,) * (len(self.shape) - 1))
         mask = self.xp.zeros((self.shape[0],) + (1,) * (len(self.shape) - 1), bool)
         mask[self.numbers] = True
         return mask

@@ -5,25 +5,33 @@ arrays come that one fits.
 """
 
 from gpunet.fused import (
+    binary,
     convolution,
     dropout,
     elementwise,
     gemm,
     normalization,
+    pool,
+    reduce,
     rnn,
     rows,
     sweeps,
+    table,
     transfers,
 )
 
 __all__ = [
+    "binary",
     "convolution",
     "dropout",
     "elementwise",
     "gemm",
     "normalization",
+    "pool",
+    "reduce",
     "rnn",
     "rows",
     "sweeps",
+    "table",
     "transfers",
 ]

@@ -146,17 +146,17 @@ def launch_elementwise(text, name, n, args, dtype, defines=None):
     Args:
         text, name, args: as for `launch`; the number of elements comes behind the arguments.
         n: int.
-        dtype: numpy.dtype of the kernel's float arrays.
+        dtype: numpy.dtype of the kernel's float arrays; None for a kernel of any.
         defines: dict, what the source is compiled for besides REAL, if more.
 
     Raises:
         ValueError: arrays that the kernel can't read: strided, or of another type.
     """
     wrong = [a.dtype for a in args if hasattr(a, "flags") and a.ndim and a.dtype.kind == "f"
-             and a.dtype != dtype]  # fmt: skip
+             and a.dtype != dtype and dtype is not None]  # fmt: skip
     if wrong:
         raise ValueError(f"kernel {name!r}: expected arrays of {dtype}, got one of {wrong[0]}")
     if n:
         blocks = min(-(-n // _THREADS), _BLOCKS)
-        defines = {**(defines or {}), "REAL": REALS[dtype.name]}
+        defines = {**(defines or {}), **({} if dtype is None else {"REAL": REALS[dtype.name]})}
         launch(text, name, (blocks,), (_THREADS,), [*args, n], defines)

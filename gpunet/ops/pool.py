@@ -15,10 +15,10 @@ from gpunet.ops.elementwise import as_float
 from gpunet.ops.index import put_slice
 from gpunet.ops.window import window
 
-__all__ = ["max_pool", "average_pool"]
+__all__ = ["max_pool", "average_pool", "geometry"]
 
 
-def _geometry(shape, pool_size, strides, padding, data_format):
+def geometry(shape, pool_size, strides=None, padding="valid", data_format="channels_last"):
     """Return (Window, first spatial axis) for a tensor's shape."""
     if len(shape) < 3:
         raise ShapeError(
@@ -35,7 +35,7 @@ def _geometry(shape, pool_size, strides, padding, data_format):
 
 
 def _pooled_shape(x, pool_size, strides=None, padding="valid", data_format="channels_last"):
-    w, first = _geometry(x, pool_size, strides, padding, data_format)
+    w, first = geometry(x, pool_size, strides, padding, data_format)
     return (*x[:first], *w.out, *x[first + w.rank :])
 
 
@@ -97,7 +97,7 @@ def max_pool(xp, x, /, pool_size, strides=None, padding="valid", data_format="ch
         Tensor of the rank and dtype of ``x``.  Of equal elements, the first of the window
         gets its gradient.
     """
-    w, first = _geometry(x.shape, pool_size, strides, padding, data_format)
+    w, first = geometry(x.shape, pool_size, strides, padding, data_format)
     lowest = -np.inf if x.dtype.kind == "f" else int(np.iinfo(x.dtype).min)
     arrays = [x]
     for axis, along in _stages(w, first):
@@ -130,7 +130,7 @@ def _on_numpy(xp, x, **_):
 
 @max_pool.fused(when=_on_numpy)
 def max_pool_cpu(xp, x, /, pool_size, strides=None, padding="valid", data_format="channels_last"):
-    w, first = _geometry(x.shape, pool_size, strides, padding, data_format)
+    w, first = geometry(x.shape, pool_size, strides, padding, data_format)
     x = np.ascontiguousarray(x)
     y = pool_cpu.pooled(np.maximum, x, w, first)
     return y, (x, y, w, first)
@@ -164,7 +164,7 @@ def average_pool(xp, x, /, pool_size, strides=None, padding="valid", data_format
     Elements outside of ``x`` aren't counted.
     """
     x = as_float(x)
-    w, first = _geometry(x.shape, pool_size, strides, padding, data_format)
+    w, first = geometry(x.shape, pool_size, strides, padding, data_format)
     counts = _counts(xp, w, x.dtype)
     if w.padding_needed and first == 1:
         counts = xp.expand_dims(counts, -1)
@@ -194,7 +194,7 @@ def average_pool_cpu(
     xp, x, /, pool_size, strides=None, padding="valid", data_format="channels_last"
 ):
     x = np.ascontiguousarray(as_float(x))
-    w, first = _geometry(x.shape, pool_size, strides, padding, data_format)
+    w, first = geometry(x.shape, pool_size, strides, padding, data_format)
     counts = np.asarray(_counts(xp, w, x.dtype), x.dtype).reshape(
         (*w.out, 1) if w.padding_needed else (1,) * (w.rank + 1)
     )

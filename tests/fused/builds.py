@@ -85,6 +85,22 @@ def _splits(chip):
     ]
 
 
+def _tables(chip):
+    return [
+        {"REAL": "float", "NUMBER": "int", "WORD": "unsigned"},
+        {"REAL": "double", "NUMBER": "long long", "WORD": "unsigned char"},
+    ]
+
+
+def _pools(chip):
+    return [
+        {"REAL": real, "MEAN": mean, "INDEX": index}
+        for real, mean, index in (
+            ("float", 0, "unsigned"), ("float", 1, "unsigned"), ("double", 0, "long long"),
+        )
+    ]  # fmt: skip
+
+
 # family -> function of a Chip that lists the definitions of each build
 BUILDS = {
     "conv_forward": _convolution("forward"),
@@ -95,6 +111,10 @@ BUILDS = {
     "dropout": _elementwise,
     "elementwise": _elementwise,
     "rows": _along_rows,
+    "binary": _elementwise,
+    "pool": _pools,
+    "reduce": _along_rows,
+    "table": _tables,
     "lstm": _recurrent(4),
     "gru": lambda chip: _recurrent(3, RESET_AFTER=0)(chip) + _recurrent(3, RESET_AFTER=1)(chip),
     "simple_rnn": _recurrent(1),

@@ -118,6 +118,15 @@ T __shfl_sync(unsigned, T value, unsigned from) {
     return gn::exchange(value, [=](auto at) { return at(from % gn::WARP); });
 }
 
+inline unsigned __ballot_sync(unsigned, bool yes) {
+    return gn::exchange(yes, [](auto at) {
+        unsigned bits = 0;
+        for (unsigned lane = 0; lane < gn::WARP; lane++) bits |= (unsigned)at(lane) << lane;
+        return bits;
+    });
+}
+inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
+
 template <typename T>
 T atomicAdd(T* to, T value) {
     if constexpr (std::is_integral_v<T>) {
