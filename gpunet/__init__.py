@@ -15,6 +15,7 @@ from gpunet import (
     layers,
     losses,
     metrics,
+    mixed_precision,
     models,
     ops,
     optimizers,
@@ -58,6 +59,7 @@ __all__ = [
     "layers",
     "losses",
     "metrics",
+    "mixed_precision",
     "models",
     "ops",
     "optimizers",
@@ -69,6 +71,4 @@ __all__ = [
 ]
 
 # Loaded when they are first used.
-__getattr__ = lazy_modules(
-    __name__, ("applications", "cli", "dropin", "mixed_precision", "saving", "wrappers")
-)
+__getattr__ = lazy_modules(__name__, ("applications", "cli", "dropin", "saving", "wrappers"))

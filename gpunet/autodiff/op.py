@@ -7,6 +7,7 @@ from contextvars import ContextVar
 import numpy as np
 
 from gpunet import arrays, config, recording
+from gpunet.autodiff import autocast
 from gpunet.autodiff.tape import active, taped
 from gpunet.tensor import Operators, Symbolic, Tensor, convert_to_tensor
 
@@ -101,6 +102,8 @@ class Op:
             values.append(v)
         if dtype is None:
             _place_numbers(values)
+            mixed = True
+        if autocast.used and autocast.cast_variables(args, values):
             mixed = True
         if self.promote is not None and (mixed or (real and dtype.kind != "f")):
             _promote(values, self.promote)

@@ -96,10 +96,10 @@ class _DenseAttention(Layer):
 
     def _infer(self, args, kwargs):
         shapes = [t.shape for t in args[0]]
-        y = placeholders(self.compute_output_shape(shapes), self.dtype)
+        y = placeholders(self.compute_output_shape(shapes), self.compute_dtype)
         if not kwargs.get("return_attention_scores"):
             return y
-        return y, placeholders((shapes[0][0], shapes[0][1], shapes[1][1]), self.dtype)
+        return y, placeholders((shapes[0][0], shapes[0][1], shapes[1][1]), self.compute_dtype)
 
     def compute_mask(self, inputs, mask=None):
         return mask[0] if mask else None
@@ -352,9 +352,9 @@ class MultiHeadAttention(Layer):
     def _projection(self, name, size, bound, shape):
         kinds = ("initializer", "regularizer", "constraint")
         options = {f"{w}_{k}": getattr(self, f"{w}_{k}") for w in ("kernel", "bias") for k in kinds}
-        layer = _Projection(size, bound, self.use_bias, options, name=name, dtype=self.dtype)
+        layer = _Projection(size, bound, self.use_bias, options, name=name, dtype=self.dtype_policy)
         with no_tape(), name_scope(self.name):
-            layer._build_if_needed(placeholders(shape, self.dtype))
+            layer._build_if_needed(placeholders(shape, self.compute_dtype))
         return layer
 
     # -- running ----------------------------------------------------------------------------
@@ -422,12 +422,12 @@ class MultiHeadAttention(Layer):
 
     def _infer(self, args, kwargs):
         query, value = (tuple(t.shape) for t in args[:2])
-        y = placeholders(self.compute_output_shape(query), self.dtype)
+        y = placeholders(self.compute_output_shape(query), self.compute_dtype)
         if not kwargs.get("return_attention_scores"):
             return y
         outer = [n for i, n in enumerate(query[:-1]) if i not in self._axes]
         steps = [s[a] for s in (query, value) for a in self._axes]
-        return y, placeholders((*outer, self.num_heads, *steps), self.dtype)
+        return y, placeholders((*outer, self.num_heads, *steps), self.compute_dtype)
 
     def get_config(self):
         found = self._base_config()

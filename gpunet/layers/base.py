@@ -11,7 +11,8 @@ import inspect
 import numpy as np
 
 from gpunet import arrays, ops, regularizers
-from gpunet.autodiff import no_tape
+from gpunet.autodiff import autocast, no_tape
+from gpunet.autodiff.autocast import casting_variables
 from gpunet.context import (
     learning_phase,
     learning_phase_scope,
@@ -22,7 +23,7 @@ from gpunet.context import (
     unique_name,
 )
 from gpunet.graph import Node, SymbolicTensor
-from gpunet.layers.arguments import STRINGS, dtype_name, take_input_shape
+from gpunet.layers.arguments import STRINGS, take_input_shape
 from gpunet.layers.constructor import Configured
 from gpunet.layers.losses import LossOwner, collecting, loss_scope
 from gpunet.layers.masks import mask_of, masks_of, with_masks
@@ -64,6 +65,8 @@ class Layer(Configured, WeightOwner, LossOwner, NodeAccess, LaterMembers):
     activity_regularizer = None
     _autocast = True
     takes_strings = False
+    # Whether `call` sees weights in the type that a policy of mixed precision computes in.
+    _casts_weights = True
     _takes_training = _takes_mask = _takes_any = False
 
     def __new__(cls, *args, **kwargs):
@@ -93,7 +96,7 @@ class Layer(Configured, WeightOwner, LossOwner, NodeAccess, LaterMembers):
         if name is not None and not isinstance(name, str):
             raise TypeError(f"{kind}: expected a str as name, got {name!r}")
         self._name = unique_name(snake_case(kind), name)
-        self.dtype = dtype_name(dtype, f"{kind} {self._name!r}: dtype")
+        self._take_policy(dtype)
         shape = take_input_shape(kind, kwargs)
         if shape is not None:
             self._batch_input_shape = shape
@@ -155,7 +158,7 @@ class Layer(Configured, WeightOwner, LossOwner, NodeAccess, LaterMembers):
 
     def compute_output_shape(self, input_shape):
         """Return the shape of the output for a shape of the input, or nests of them."""
-        inputs = placeholders(input_shape, self.dtype)
+        inputs = placeholders(input_shape, self.compute_dtype)
         self._build_if_needed(inputs)
         return map_nest(lambda t: t.shape, self._trace((inputs,), {}))
 
@@ -206,7 +209,7 @@ class Layer(Configured, WeightOwner, LossOwner, NodeAccess, LaterMembers):
         return y
 
     def _placeholders(self, shapes):
-        return placeholders(shapes, self.dtype)
+        return placeholders(shapes, self.compute_dtype)
 
     def _first_by_name(self, kwargs):
         first = next(iter(inspect.signature(self.call).parameters), None)
@@ -242,19 +245,21 @@ class Layer(Configured, WeightOwner, LossOwner, NodeAccess, LaterMembers):
 
     def casts(self, inputs):
         """Return whether `cast_inputs` would change nested tensors; dtypes alone decide."""
-        if not self._autocast or not self.dtype.startswith("float"):
+        dtype = self.compute_dtype
+        if not self._autocast or not dtype.startswith("float"):
             return False
-        return any(t.dtype.kind == "f" and t.dtype != self.dtype for t in flatten(inputs))
+        return any(t.dtype.kind == "f" and t.dtype != dtype for t in flatten(inputs))
 
     def cast_inputs(self, inputs):
         """Return nested tensors, those of a float type with the layer's own one."""
         return map_nest(self._cast_input, inputs) if self.casts(inputs) else inputs
 
     def _cast_input(self, t):
-        if t.dtype.kind != "f" or t.dtype == self.dtype:
+        dtype = self.compute_dtype
+        if t.dtype.kind != "f" or t.dtype == dtype:
             return t
         symbolic = isinstance(t, SymbolicTensor)
-        made = SymbolicTensor(t.shape, self.dtype) if symbolic else ops.cast(t, self.dtype)
+        made = SymbolicTensor(t.shape, dtype) if symbolic else ops.cast(t, dtype)
         if mask_of(t) is not None:
             made._keras_mask = mask_of(t)
         return made
@@ -303,7 +308,7 @@ class Layer(Configured, WeightOwner, LossOwner, NodeAccess, LaterMembers):
 
         A graph without masks then calls it directly.
         """
-        if self.activity_regularizer is not None or self._takes_mask:
+        if self.activity_regularizer is not None or self._takes_mask or self._computes_in:
             return None
         if type(self)._invoke is not Layer._invoke or not self.has_shape_rule:
             return None
@@ -311,6 +316,16 @@ class Layer(Configured, WeightOwner, LossOwner, NodeAccess, LaterMembers):
 
     def _invoke(self, args, kwargs, training):
         """Run ``call`` on Tensors, with masks, training flag and activity regularizer."""
+        if not (self._computes_in or autocast.used):
+            return self._invoke_in_scope(args, kwargs, training)
+        with self._own_precision():
+            return self._invoke_in_scope(args, kwargs, training)
+
+    def _own_precision(self):
+        """Return the context that ``call`` runs in."""
+        return casting_variables(self._computes_in if self._casts_weights else None)
+
+    def _invoke_in_scope(self, args, kwargs, training):
         inputs = args[0] if args else None
         if self._takes_training and kwargs.get("training") is None:
             kwargs = {**kwargs, "training": training}
@@ -373,7 +388,7 @@ class Layer(Configured, WeightOwner, LossOwner, NodeAccess, LaterMembers):
             return self._trace(args, kwargs)
         shapes = self.compute_output_shape(map_nest(lambda t: t.shape, args[0]))
         first = flatten(args[0])[0].dtype
-        return placeholders(shapes, first if self.keeps_dtype else self.dtype)
+        return placeholders(shapes, first if self.keeps_dtype else self.compute_dtype)
 
     def _trace(self, args, kwargs):
         _, kwargs = self._take_mask(args[0], kwargs)
@@ -381,7 +396,7 @@ class Layer(Configured, WeightOwner, LossOwner, NodeAccess, LaterMembers):
         kwargs = {k: v for k, v in kwargs.items() if k != "training"}
         if self._takes_training:
             kwargs["training"] = bool(learning_phase()) if training is None else training
-        with trace_scope(), name_scope(self.name):
+        with trace_scope(), name_scope(self.name), self._own_precision():
             return self.call(*args, **kwargs)
 
 

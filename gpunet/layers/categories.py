@@ -34,7 +34,7 @@ class HostLayer(Layer):
             return self.call(inputs)
 
     def _tensor(self, values):
-        return Tensor(as_array(np.asarray(values), self.dtype))
+        return Tensor(as_array(np.asarray(values), self.compute_dtype))
 
 
 def host_values(who, values):

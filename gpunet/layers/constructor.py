@@ -47,7 +47,7 @@ class Configured:
         found = {"name": self.name, "trainable": self._trainable}
         if "_batch_input_shape" in self.__dict__:
             found["batch_input_shape"] = self._batch_input_shape
-        found["dtype"] = self.dtype
+        found["dtype"] = self._written_dtype()
         if self.activity_regularizer is not None:
             found["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
         return found

@@ -163,7 +163,7 @@ class ConvLSTMCell(DropoutCell, Spatial):
     def scan(self, x, states, mask, training, **options):
         """Walk over all steps, the inputs' convolutions being one; see `GatedCell.scan`."""
         if x.dtype.kind != "f":
-            x = ops.cast(x, self.dtype)
+            x = ops.cast(x, self.compute_dtype)
         steps = x.shape[0]
         x = self._channels_last(_folded(x))
         kept = self.kept("dropout", (x.shape[0] // steps, *x.shape[1:]), training)
@@ -311,7 +311,7 @@ class ConvLSTM(OwnCell):
         """Return states of zeros for inputs (batch, time, ...)."""
         shape = tuple(self._one_step(inputs.shape))
         xp = arrays.current_device().xp
-        return [Tensor(xp.zeros(shape, self.dtype)) for _ in range(2)]
+        return [Tensor(xp.zeros(shape, self.compute_dtype)) for _ in range(2)]
 
     def _start(self, batch):
         shape = (batch, *self._step_output[1:])
@@ -321,7 +321,7 @@ class ConvLSTM(OwnCell):
                 f"got output shape {Shape(shape)}"
             )
         xp = arrays.current_device().xp
-        return [Tensor(xp.zeros(shape, self.dtype)) for _ in range(2)]
+        return [Tensor(xp.zeros(shape, self.compute_dtype)) for _ in range(2)]
 
 
 class ConvLSTM1DCell(ConvLSTMCell, rank=1):

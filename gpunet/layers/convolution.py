@@ -150,7 +150,7 @@ class Conv(Spatial):
 
     def call(self, inputs):
         if inputs.dtype.kind != "f":
-            inputs = ops.cast(inputs, self.dtype)
+            inputs = ops.cast(inputs, self.compute_dtype)
         y = self._channels_back(self._convolve(self._channels_last(inputs)))
         return y if self._linear or self._relu else self.activation(y)
 

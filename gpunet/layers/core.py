@@ -89,7 +89,7 @@ class Dense(Layer):
 
     def call(self, inputs):
         if inputs.dtype.kind != "f":
-            inputs = ops.cast(inputs, self.dtype)
+            inputs = ops.cast(inputs, self.compute_dtype)
         relu = self.activation is activations.relu
         y = ops.dense(inputs, self.kernel, self.bias, relu=relu)
         return y if relu else self.activation(y)

@@ -14,7 +14,7 @@ class SameShape(Layer):
 
     def _float(self, inputs):
         """Return the input; one of integers with the layer's dtype."""
-        return inputs if inputs.dtype.kind == "f" else ops.cast(inputs, self.dtype)
+        return inputs if inputs.dtype.kind == "f" else ops.cast(inputs, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -38,7 +38,7 @@ class Embedding(Layer):
     """
 
     has_shape_rule = True
-    _autocast = False
+    _autocast = _casts_weights = False
 
     def __init__(
         self,
@@ -77,7 +77,8 @@ class Embedding(Layer):
             effect(self._check_numbers, inputs.array)
         if inputs.dtype.kind != "i":
             inputs = ops.cast(inputs, "int32")
-        return ops.gather(self.embeddings, inputs)
+        y = ops.gather(self.embeddings, inputs)  # few rows, which are cast rather than the table
+        return y if y.dtype == self.compute_dtype else ops.cast(y, self.compute_dtype)
 
     def _check_numbers(self, numbers):
         if not numbers.size:

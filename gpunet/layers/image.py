@@ -69,7 +69,7 @@ class _Image(Layer):
         self.input_spec = InputSpec(min_ndim=3, max_ndim=4)
 
     def call(self, inputs, training=None):
-        x = inputs if inputs.dtype == self.dtype else ops.cast(inputs, self.dtype)
+        x = inputs if inputs.dtype == self.compute_dtype else ops.cast(inputs, self.compute_dtype)
         if x.ndim == 4:
             return self._change(x, training)
         return ops.squeeze(self._change(ops.expand_dims(x, 0), training), 0)
@@ -324,9 +324,9 @@ class Rescaling(Layer):
         self.scale, self.offset = scale, offset
 
     def call(self, inputs):
-        x = inputs if inputs.dtype == self.dtype else ops.cast(inputs, self.dtype)
+        x = inputs if inputs.dtype == self.compute_dtype else ops.cast(inputs, self.compute_dtype)
         scale, offset = (
-            v if isinstance(v, (int, float)) else convert_to_tensor(v, self.dtype)
+            v if isinstance(v, (int, float)) else convert_to_tensor(v, self.compute_dtype)
             for v in (self.scale, self.offset)
         )
         return x * scale + offset

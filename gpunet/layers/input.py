@@ -1,6 +1,6 @@
 """Where a graph begins."""
 
-from gpunet import registry
+from gpunet import config, registry
 from gpunet.context import unique_name
 from gpunet.errors import warn
 from gpunet.graph import Node, SymbolicTensor
@@ -55,7 +55,8 @@ class InputLayer(Layer):
             raise ValueError(f"Input: expected sizes >= 0, got shape {shape}")
         name = name or unique_name("input", first=1)
         dtype = STRINGS if dtype in ("string", str) else dtype
-        super().__init__(name=name, dtype=dtype, **kwargs)
+        # Policies are for what computes.
+        super().__init__(name=name, dtype=dtype or config.floatx(), **kwargs)
         self._batch_input_shape = shape
         self.sparse, self.ragged = False, False
         self.is_placeholder = True

@@ -152,7 +152,7 @@ class EinsumDense(Layer):
 
     def call(self, inputs):
         if inputs.dtype.kind != "f":
-            inputs = ops.cast(inputs, self.dtype)
+            inputs = ops.cast(inputs, self.compute_dtype)
         y = ops.einsum(inputs, self.kernel, equation=self.equation)
         if self.bias is not None:
             y = ops.add(y, self.bias)

@@ -203,7 +203,7 @@ class LocallyConnected(Spatial):
 
     def call(self, inputs):
         if inputs.dtype.kind != "f":
-            inputs = ops.cast(inputs, self.dtype)
+            inputs = ops.cast(inputs, self.compute_dtype)
         y = ops.local_conv(
             self._channels_last(inputs),
             self._local_kernel(),

@@ -1,51 +1,52 @@
 """What later versions of Keras let one ask of a layer."""
 
-from dataclasses import dataclass
-
 from gpunet.context import tracing
+from gpunet.layers.arguments import dtype_name
 from gpunet.layers.weights import found_in
 from gpunet.metrics.base import Metric
+from gpunet.mixed_precision.policy import Policy, computed_in, policy_of
 from gpunet.nest import map_nest
 from gpunet.tensor import Shape
 
-__all__ = ["DTypePolicy", "LaterMembers"]
-
-
-@dataclass(frozen=True)
-class DTypePolicy:
-    """The dtypes that a layer works with; here they are always the same.
-
-    Attributes:
-        name: str.
-    """
-
-    name: str
-
-    @property
-    def compute_dtype(self):
-        """str, the dtype of results."""
-        return self.name
-
-    @property
-    def variable_dtype(self):
-        """str, the dtype of weights."""
-        return self.name
+__all__ = ["LaterMembers"]
 
 
 class LaterMembers:
     """Mixin with the members that later versions of Keras gave to layers."""
 
     _build_shape = None
+    _computes_in = None  # name of a type other than that of the weights
+
+    def _take_policy(self, dtype):
+        """Take the argument ``dtype``: a type or a policy."""
+        who = f"{type(self).__name__} {self.name!r}: dtype"
+        self._policy = policy_of(dtype, lambda value: dtype_name(value, who))
+        self.dtype = self._policy.variable_dtype
+        self._computes_in = computed_in(self._policy)
 
     @property
     def dtype_policy(self):
-        """`DTypePolicy` of the layer."""
-        return DTypePolicy(self.dtype)
+        """`gpunet.mixed_precision.Policy` of the layer."""
+        policy = self.__dict__.get("_policy")
+        # A layer's dtype may be assigned.
+        return policy if policy is not None and policy.is_mixed else Policy(self.dtype)
+
+    def _written_dtype(self):
+        """Return what a config says about it: a name, or a policy as Keras writes it."""
+        policy = self.dtype_policy
+        if not policy.is_mixed:
+            return self.dtype
+        return {
+            "module": "keras.mixed_precision",
+            "class_name": "Policy",
+            "config": policy.get_config(),
+            "registered_name": None,
+        }
 
     @property
     def compute_dtype(self):
-        """str, the dtype that float inputs are cast to."""
-        return self.dtype
+        """str, the dtype of results, which float inputs and weights are cast to."""
+        return self._computes_in or self.dtype
 
     @property
     def variable_dtype(self):

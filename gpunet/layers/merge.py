@@ -184,7 +184,7 @@ class Average(_Merge):
 
     def _merge_function(self, inputs):
         total = _folded(ops.add, inputs)
-        total = total if total.dtype.kind == "f" else ops.cast(total, self.dtype)
+        total = total if total.dtype.kind == "f" else ops.cast(total, self.compute_dtype)
         return ops.divide(total, float(len(inputs)))
 
 

@@ -20,6 +20,8 @@ __all__ = [
 class _Normalization(SameShape):
     """Base of the layers with a learned scale and offset; see those for the arguments."""
 
+    _casts_weights = False  # 16 bits are too few for statistics
+
     def __init__(
         self,
         epsilon=1e-3,

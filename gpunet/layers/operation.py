@@ -5,6 +5,7 @@ import functools
 import numpy as np
 
 from gpunet.autodiff import Op
+from gpunet.autodiff.autocast import dtype_seen
 from gpunet.context import tracing
 from gpunet.graph import SymbolicTensor
 from gpunet.layers.base import Layer
@@ -23,7 +24,7 @@ class GraphCall(Layer):
 
     built = True
     class_label = "TFOpLambda"  # Keras's class of such layers, for summaries
-    _autocast = False
+    _autocast = _casts_weights = False
 
     def __init__(self, function, **kwargs):
         super().__init__(**kwargs)
@@ -102,7 +103,7 @@ def _dtypes(op, args, shapes, options):
     if op.keeps_dtype and hasattr(args[0], "dtype"):
         return args[0].dtype
     kinds = tuple(
-        str(a.dtype) if hasattr(a, "dtype") else a if isinstance(a, (int, float)) else None
+        str(dtype_seen(a)) if hasattr(a, "dtype") else a if isinstance(a, (int, float)) else None
         for a in args
     )
     try:

@@ -203,7 +203,7 @@ class UpSampling(_Resized):
 
     def call(self, inputs):
         if inputs.dtype.kind != "f" and not self.keeps_dtype:
-            inputs = ops.cast(inputs, self.dtype)
+            inputs = ops.cast(inputs, self.compute_dtype)
         return ops.upsample(
             inputs,
             factors=self._factors,

@@ -94,7 +94,9 @@ class Normalization(SameShape, _Adapting):
             self.count = self.add_weight("count", (), "int64", "zeros", trainable=False)
         else:
             self._constants = [
-                (np.asarray(v, self.dtype) * np.ones(shape, self.dtype)).reshape(self._aligned)
+                (np.asarray(v, self.compute_dtype) * np.ones(shape, self.compute_dtype)).reshape(
+                    self._aligned
+                )
                 for v in (self.mean, self.variance)
             ]
         self.built = True
@@ -204,10 +206,10 @@ class CategoryEncoding(Layer):
             effect(self._check_numbers, inputs.array)
         numbers = inputs if inputs.dtype.kind in "iu" else ops.cast(inputs, "int32")
         if count_weights is None:
-            return _encoded(numbers, self.output_mode, self.num_tokens, self.dtype)
+            return _encoded(numbers, self.output_mode, self.num_tokens, self.compute_dtype)
         hot = ops.one_hot(numbers, num_classes=self.num_tokens)
         weight = ops.expand_dims(ops.cast(count_weights, hot.dtype.name), -1)
-        return ops.cast(ops.sum(ops.multiply(hot, weight), axis=-2), self.dtype)
+        return ops.cast(ops.sum(ops.multiply(hot, weight), axis=-2), self.compute_dtype)
 
     def _check_numbers(self, numbers):
         low, high = numbers.min(), numbers.max()
@@ -297,8 +299,8 @@ class Discretization(_Adapting):
         limits = xp.asarray(np.asarray(self.boundaries, x.dtype))
         numbers = Tensor(xp.searchsorted(limits, x, side="right"))
         if self.output_mode == "int":
-            return ops.cast(numbers, self.dtype)
-        return _encoded(numbers, self.output_mode, limits.size + 1, self.dtype)
+            return ops.cast(numbers, self.compute_dtype)
+        return _encoded(numbers, self.output_mode, limits.size + 1, self.compute_dtype)
 
     def get_config(self):
         """Return the config; what `adapt` learned is written as ``bin_boundaries``."""

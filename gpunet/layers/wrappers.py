@@ -305,7 +305,7 @@ class Bidirectional(Wrapper):
         return states[:half], states[half:]
 
     def build(self, input_shape):
-        inputs = SymbolicTensor(first_shape(input_shape), self.dtype)
+        inputs = SymbolicTensor(first_shape(input_shape), self.compute_dtype)
         for direction in self._directions:
             direction._build_if_needed(inputs)
         self.built = True

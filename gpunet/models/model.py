@@ -1,6 +1,7 @@
 """Model: a functional graph that can be trained, or a subclass with a ``call`` of its own."""
 
 from gpunet import ops, registry
+from gpunet.autodiff.autocast import casting_variables
 from gpunet.errors import GraphError, ShapeError
 from gpunet.graph import Graph, Node, SymbolicTensor, node_of
 from gpunet.layers.arguments import STRINGS, is_shape
@@ -241,6 +242,10 @@ class Model(Copied, Layer, Trainer, Saving):
     def takes_strings(self):
         """bool, whether an input of the graph was made with dtype ``'string'``."""
         return self._graph is not None and any(t.dtype == STRINGS for t in self.inputs)
+
+    def _own_precision(self):
+        # In a graph each layer has its own.
+        return super()._own_precision() if self._graph is None else casting_variables(None)
 
     def casts(self, inputs):
         """Return False for a graph: inputs are cast to what its InputLayers say."""

@@ -37,6 +37,13 @@ def product(xp, a, b, out=None):
         if made is not None:
             return made
         return xp.matmul(a, b) if out is None else xp.matmul(a, b, out=out)
+    if a.dtype.char == b.dtype.char == "e":  # BLAS has no 16 bits; sums take 32 on a GPU too
+        made = product(np, a.astype("float32"), b.astype("float32"))
+        with np.errstate(over="ignore"):  # as in a product of other types
+            if out is None:
+                return made.astype("float16")
+            out[...] = made
+        return out
     if a.ndim != 2 or b.ndim != 2:
         return np.matmul(a, b, out=out)
     (m, k), n = a.shape, b.shape[1]

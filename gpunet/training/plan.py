@@ -5,7 +5,9 @@ import contextlib
 from gpunet import optimizers
 from gpunet.errors import warn
 from gpunet.graph import Graph
+from gpunet.mixed_precision.loss_scale import LossScaleOptimizer, scale_options
 from gpunet.nest import flatten, map_nest, pack
+from gpunet.optimizers import Optimizer
 from gpunet.stand_ins import StandIns
 from gpunet.tensor import Shape
 from gpunet.training.feeder import positive_int
@@ -211,6 +213,11 @@ class Compiled:
         chosen = optimizers.get(optimizer)
         if chosen is None:
             raise ValueError("compile: expected an optimizer, got None")
+        scales = isinstance(chosen, LossScaleOptimizer) or not isinstance(chosen, Optimizer)
+        if self.dtype_policy.name == "mixed_float16" and not scales:
+            loss_scale = getattr(self.dtype_policy, "loss_scale", "dynamic")
+            if loss_scale is not None:
+                chosen = LossScaleOptimizer(chosen, **scale_options(loss_scale))
         arguments = {
             "loss": loss,
             "metrics": metrics,

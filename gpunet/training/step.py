@@ -6,11 +6,16 @@ in it is gpunet's own; a user's code runs at every step.  On a GPU replays becom
 ops spread what is large (see `gpunet.threads`).
 """
 
+import contextlib
+
+import numpy as np
+
 from gpunet import arrays, threads
 from gpunet.autodiff import Recorded, Tape, no_tape
 from gpunet.context import learning_phase_scope
 from gpunet.fused.graphs import has_graphs
 from gpunet.layers.base import loss_scope
+from gpunet.mixed_precision import LossScaleOptimizer
 from gpunet.recording import constant, effect
 from gpunet.tensor import Tensor
 from gpunet.training.captured import Captured
@@ -18,6 +23,8 @@ from gpunet.training.origin import foreign
 from gpunet.training.resident import Residence
 
 __all__ = ["train_step", "test_step", "predict_step", "steps_of"]
+
+_nothing = contextlib.nullcontext()
 
 
 def train_step(model, batch, interrupts):
@@ -29,7 +36,7 @@ def train_step(model, batch, interrupts):
         interrupts: `Interrupts`, entered by the caller.
     """
     steps = steps_of(model)
-    with threads.steady():
+    with threads.steady(), steps.numerics():
         if steps.plan.keeps_state:  # layers write it as they run
             interrupts.hold()
         steps.interrupts, steps.size = interrupts, batch.size
@@ -81,6 +88,7 @@ class Steps:
     def __init__(self, model):
         self.plan, self.objective, self.optimizer = model._plan, model._objective, model.optimizer
         self.interrupts = self.size = None
+        self.scales = isinstance(self.optimizer, LossScaleOptimizer)
         self.eagerly = model.run_eagerly
         self.residence = None
         name = f"{type(model).__name__} {model.name!r}"
@@ -139,6 +147,10 @@ class Steps:
             if interrupts is not None:
                 interrupts.release()
 
+    def numerics(self):
+        """Return a context for a step: where losses are scaled, numbers may overflow."""
+        return np.errstate(over="ignore", invalid="ignore") if self.scales else _nothing
+
     def flat(self, batch):
         """Return a Batch as a flat list: one entry for each input, target and weight."""
         none = [None] * len(self.objective.names)
@@ -158,11 +170,12 @@ class Steps:
         try:
             with learning_phase_scope(1), loss_scope() as scope:
                 y_pred, total, parts = self._losses(x, y, weight, scope, True)
+                scaled = self._scaled(total)
         finally:
             tape.stop()
         if plan.weights:
             xp = arrays.module_of(total.array)
-            seeds = {id(total): constant(xp.ones((), total.array.dtype))}
+            seeds = {id(scaled): constant(xp.ones((), scaled.array.dtype))}
             rows = plan.tables if self.optimizer.takes_rows else frozenset()
             grads = tape.pull(seeds, plan.weights, rows=rows)
             effect(self._apply, *grads)
@@ -196,8 +209,14 @@ class Steps:
         total, parts = self.objective.compute(y, y_pred, weight, added)
         return y_pred, total, parts
 
+    def _scaled(self, total):
+        """Return the loss that gradients are computed of."""
+        return self.optimizer.get_scaled_loss(total) if self.scales else total
+
     def _apply(self, *grads):
         self.interrupts.hold()
+        if self.scales:
+            grads = self.optimizer.get_unscaled_gradients(grads)
         self.optimizer.apply(self.plan.weights, grads)
 
     def _track(self, total, *parts):

@@ -165,8 +165,10 @@ class RNN(Layer):
         self._cell_weights(steps)
         if any(not layer.built for layer in self.cell._nested_layers()):
             # Layers inside a cell that its `build` leaves alone are built as they are called.
-            inputs = placeholders(steps, self.dtype)
-            states = placeholders(state_shapes(as_list(self.cell.state_size), None), self.dtype)
+            inputs = placeholders(steps, self.compute_dtype)
+            states = placeholders(
+                state_shapes(as_list(self.cell.state_size), None), self.compute_dtype
+            )
             with trace_scope():
                 self.cell.call(inputs, states)
 
@@ -189,8 +191,8 @@ class RNN(Layer):
         batch = first.shape[self._batch_axis]
         make = getattr(self.cell, "get_initial_state", None)
         if make is None:
-            return zero_states(as_list(self.cell.state_size), batch, self.dtype)
-        return as_list(make(inputs=None, batch_size=batch, dtype=self.dtype))
+            return zero_states(as_list(self.cell.state_size), batch, self.compute_dtype)
+        return as_list(make(inputs=None, batch_size=batch, dtype=self.compute_dtype))
 
     def reset_states(self, states=None):
         """Set the states of a stateful layer.
@@ -223,7 +225,7 @@ class RNN(Layer):
 
     def _start(self, batch):
         shape = (1, batch, 1) if self.time_major else (batch, 1, 1)
-        return self.get_initial_state(SymbolicTensor(shape, self.dtype))
+        return self.get_initial_state(SymbolicTensor(shape, self.compute_dtype))
 
     # -- being called ---------------------------------------------------------------------
 
@@ -263,7 +265,7 @@ class RNN(Layer):
         )
         if isinstance(flatten(inputs)[0], SymbolicTensor):
             shapes = self.compute_output_shape(map_nest(lambda t: t.shape, inputs))
-            return placeholders(shapes, self.dtype)
+            return placeholders(shapes, self.compute_dtype)
         inputs, states, mask = self.begin(inputs, mask, initial_state)
         return self.end(*self._walk(inputs, states, mask, training, constants))
 
@@ -309,7 +311,7 @@ class RNN(Layer):
         return pack_states(self.cell.state_size, kept)
 
     def _as_own(self, t):
-        return t if t.dtype == self.dtype else ops.cast(t, self.dtype)
+        return t if t.dtype == self.compute_dtype else ops.cast(t, self.compute_dtype)
 
     def _walk(self, inputs, states, mask, training, constants):
         """Return (outputs, states), time-major."""
@@ -389,7 +391,9 @@ class _Carried:
     def write(self, layer, values):
         """Write states in place; makes the variables the first time."""
         if not self.variables:
-            self.variables = [Variable(v, dtype=layer.dtype, trainable=False) for v in values]
+            self.variables = [
+                Variable(v, dtype=layer.compute_dtype, trainable=False) for v in values
+            ]
             return
         who = f"{type(layer).__name__} {layer.name!r}"
         if len(values) != len(self.variables):

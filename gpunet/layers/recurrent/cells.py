@@ -61,7 +61,7 @@ class GatedCell(DropoutCell):
     def get_initial_state(self, inputs=None, batch_size=None, dtype=None):
         """Return states of zeros."""
         batch = batch_size if inputs is None else inputs.shape[0]
-        return zero_states(self.state_size, batch, dtype or self.dtype)
+        return zero_states(self.state_size, batch, dtype or self.compute_dtype)
 
     def parameters(self):
         """Return kernel, recurrent kernel and bias (or None) in the layout of the ops."""
@@ -72,7 +72,7 @@ class GatedCell(DropoutCell):
     def _project(self, inputs, training):
         """Return what the inputs add to each gate, a list of tensors (N, U)."""
         if inputs.dtype.kind != "f":
-            inputs = ops.cast(inputs, self.dtype)
+            inputs = ops.cast(inputs, self.compute_dtype)
         kernel, _, bias = self.parameters()
         if bias is not None and bias.ndim == 2:
             bias = bias[0]
@@ -151,7 +151,7 @@ class GatedCell(DropoutCell):
     def _seen(self, x, training):
         """Return the inputs, and the dropout masks of inputs and states that are left to the op."""
         if x.dtype.kind != "f":
-            x = ops.cast(x, self.dtype)
+            x = ops.cast(x, self.compute_dtype)
         x_kept = self.kept("dropout", tuple(x.shape[1:]), training)
         if x_kept is not None and x_kept.shape[0] < self.gates:
             x = x * (ops.cast(x_kept, x.dtype.name) * (1 / (1 - self.dropout)))

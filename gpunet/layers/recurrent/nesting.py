@@ -121,7 +121,7 @@ def build_inside(layer, shape):
         shape: Shape of its input, or a nest of them.
     """
     before = {id(w) for w in layer.weights}
-    inputs = placeholders(shape, layer.dtype)
+    inputs = placeholders(shape, layer.compute_dtype)
     layer._check_inputs(inputs)
     layer._build_if_needed(inputs)
     scope = scoped_name("")

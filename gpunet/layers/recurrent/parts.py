@@ -48,7 +48,7 @@ class AbstractRNNCell(Layer):
     def get_initial_state(self, inputs=None, batch_size=None, dtype=None):
         """Return states of zeros."""
         batch = batch_size if inputs is None else inputs.shape[0]
-        return zero_states(self.state_size, batch, dtype or self.dtype)
+        return zero_states(self.state_size, batch, dtype or self.compute_dtype)
 
 
 class DropoutCell(Layer):
