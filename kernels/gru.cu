@@ -17,17 +17,17 @@
 struct Forward {
     real gates[GATES], h, kept;
 
-    __device__ real step(int phase, const real* sums, const real* inner, const Place& p) {
+    __device__ real step(int phase, const real* sums, const stored* inner, const Place& p) {
         constexpr int FIRST = FIRST_GATES * SLICE;
         if (phase == 0)
             for (int g = 0; g < 2; g++) {
                 real x = gates[g] + sum_at<FIRST>(sums, g * SLICE + p.column, p.row);
-                if (inner != nullptr) x += inner[g * UNITS + p.u];
+                if (inner != nullptr) x += gn_float(inner[g * UNITS + p.u]);
                 gates[g] = activation<GATE_ACTIVATION>(x);
             }
 #if RESET_AFTER
         kept = sum_at<FIRST>(sums, 2 * SLICE + p.column, p.row);
-        if (inner != nullptr) kept += inner[2 * UNITS + p.u];
+        if (inner != nullptr) kept += gn_float(inner[2 * UNITS + p.u]);
         gates[2] = activation<ACTIVATION>(gates[2] + gates[1] * kept);
 #else
         kept = gates[1] * h;

@@ -10,7 +10,7 @@
 struct Forward {
     real gates[GATES], h, kept;
 
-    __device__ real step(int, const real* sums, const real*, const Place& p) {
+    __device__ real step(int, const real* sums, const stored*, const Place& p) {
         for (int g = 0; g < GATES; g++) {
             real x = gates[g] + sum_at<COLUMNS>(sums, g * SLICE + p.column, p.row);
             gates[g] = g == 2 ? activation<ACTIVATION>(x) : activation<GATE_ACTIVATION>(x);

@@ -166,12 +166,11 @@ __device__ inline double gn_float(double x) { return x; }
 __device__ inline void gn_round(float& to, float x) { to = x; }
 __device__ inline void gn_round(double& to, double x) { to = x; }
 
-// All blocks of a cooperative launch meet. `counter` is zeroed before the launch, and `rounds` says
-// how often they have met before.
-__device__ inline void gn_grid_sync(unsigned* counter, unsigned rounds) {
+// `blocks` blocks of a cooperative launch meet. `counter` is theirs, zeroed before the launch, and
+// `rounds` says how often they have met before.
+__device__ inline void gn_grid_sync(unsigned* counter, unsigned rounds, unsigned blocks) {
     __syncthreads();
     if (threadIdx.x == 0) {
-        unsigned blocks = gridDim.x * gridDim.y * gridDim.z;
         __threadfence();
         atomicAdd(counter, 1u);
         while (*(volatile unsigned*)counter < (rounds + 1) * blocks) gn_relax();

@@ -9,7 +9,7 @@
 struct Forward {
     real gates[GATES], h, kept;
 
-    __device__ real step(int, const real* sums, const real*, const Place& p) {
+    __device__ real step(int, const real* sums, const stored*, const Place& p) {
         gates[0] = activation<ACTIVATION>(gates[0] + sum_at<COLUMNS>(sums, p.column, p.row));
         return gates[0];
     }

@@ -26,6 +26,8 @@ _THREADS = 256  # of a block
 _BLOCKS = 4096  # at most: several times what any GPU holds at once, threads then take several turns
 _NULL = np.uint64(0)  # as a pointer
 _SHARED = 48 << 10  # bytes of dynamic shared memory that a kernel may have without being told
+_CLUSTER = 8  # blocks of a cluster that it may have without being told
+_LARGE_CLUSTERS = 14  # CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +113,12 @@ def _module(text, defines, together):
 
 @functools.cache
 def _kernel(text, name, defines, together):
-    return _module(text, defines, together).get_function(name)
+    kernel = _module(text, defines, together).get_function(name)
+    if dict(defines).get("CLUSTER", 1) > _CLUSTER:
+        import cupy
+
+        cupy.cuda.driver.funcSetAttribute(kernel.kernel.ptr, _LARGE_CLUSTERS, 1)
+    return kernel
 
 
 def launch(text, name, grid, block, args, defines, shared=0, together=False):

@@ -22,12 +22,19 @@ def _elementwise(chip):
 def _recurrent(gates, **own):
     def builds(chip):
         made = []
-        for units, tf32, dropout in [(128, True, False), (100, False, True), (512, True, False)]:
+        for units, dtype, precision, dropout, directions in [
+            (128, "float32", "tf32", False, 1), (100, "float32", "strict", True, 1),
+            (512, "float32", "tf32", False, 1), (256, "float16", "tf32", False, 2),
+            (512, "bfloat16", "tf32", True, 1),
+        ]:  # fmt: skip
+            kind = rnn_plan.kind_of(chip, dtype, precision)
+            if kind is None:
+                continue
             for backward in (False, True):
-                plan = rnn_plan.plan_of(chip, units, gates, 32, 4, tf32, dropout, backward)
+                plan = rnn_plan.plan_of(chip, units, gates, 32, kind, dropout, backward, directions)
                 made.append({
-                    **plan.defines, "REAL": "float", "MASKED": 1, "DROPOUT": int(dropout),
-                    "ACTIVATION": 0, "GATE_ACTIVATION": 1, **own,
+                    **plan.defines, "MASKED": 1, "DROPOUT": int(dropout), "ACTIVATION": 0,
+                    "GATE_ACTIVATION": 1, **own,
                 })  # fmt: skip
         return [d for i, d in enumerate(made) if d not in made[:i]]
 

@@ -217,9 +217,9 @@ def test_cooperative_launches_meet():
         for (unsigned round = 0; round < 3; round++) {
             float sum = 0;
             for (unsigned b = 0; b < gridDim.x; b++) sum += ((volatile float*)y)[b];
-            gn_grid_sync(meetings, 2 * round);
+            gn_grid_sync(meetings, 2 * round, gridDim.x);
             if (threadIdx.x == 0) y[blockIdx.x] = sum + blockIdx.x;
-            gn_grid_sync(meetings, 2 * round + 1);
+            gn_grid_sync(meetings, 2 * round + 1, gridDim.x);
         }
     }"""
     y, wanted = np.ones(4, "float32"), np.ones(4)

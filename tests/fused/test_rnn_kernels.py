@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from gpunet import config
-from gpunet.fused import rnn_plan
+from gpunet.fused import rnn_plan, rnn_walk
 from gpunet.fused.rnn_plan import GRID, LAUNCHES, SHARED
-from gpunet.ops import rnn
+from gpunet.ops import both_ways, rnn
 
 needs_gcc = pytest.mark.skipif(not emulate.compiler(), reason="g++ is missing")
 
@@ -26,7 +26,7 @@ LAYOUTS = {
     "one block": {"slice": 7, "rows": 4},
     "cluster of 3": {"slice": 3, "rows": 4},
     "cluster, weights in global memory": {"slice": 4, "rows": 8, "resident": False},
-    "grid": {"slice": 2, "rows": 4, "meet": GRID},
+    "grid": {"slice": 2, "rows": 4, "meet": GRID, "chunks": 3},
     "launches": {"slice": 4, "rows": 4, "meet": LAUNCHES, "resident": False},
 }
 
@@ -44,9 +44,10 @@ def layout(monkeypatch):
     """Return a function that makes all walks take one layout."""
 
     def use(**chosen):
-        def plan_of(chip, units, gates, batch, size, tf32, dropout, backward):
-            given = {"meet": SHARED, "resident": True, "tf32": False, **chosen}
-            return rnn_plan.Plan(units, gates, gates if dropout else 1, size=size, **given)
+        def plan_of(chip, units, gates, batch, kind, dropout, backward, directions=1):
+            given = {"meet": SHARED, "resident": True, "kind": kind, **chosen}
+            planes = gates if dropout else 1
+            return rnn_plan.Plan(units, gates, planes, directions=directions, **given)
 
         monkeypatch.setattr(rnn_plan, "plan_of", plan_of)
 
@@ -70,9 +71,14 @@ def masks(rng, gates, t=4, n=5, c=3, u=UNITS, mask=True, drop=True):
     return [on if mask else None, *keep]
 
 
+def fusion_of(op):
+    (fusion,) = [f for f in op.fusions if f.forward.__module__ == "gpunet.fused.rnn"]
+    return fusion
+
+
 def both(op, args, options, rng, chip=None):
     """Return results and gradients of the plain pair and of the kernels."""
-    fusion = next(f for f in op.fusions if f.forward.__module__ == "gpunet.fused.rnn")
+    fusion = fusion_of(op)
     y, saved = op.forward(np, *args, **options)
     gy = tuple([rng.standard_normal(part.shape).astype(part.dtype) for part in y])
     needs = [True] * len(args)
@@ -112,6 +118,38 @@ def test_every_layout(kind, where, layout, rng):
         if drop:
             options.update(x_rate=0.3, h_rate=0.3)
         same(*both(op, args, options, rng), 1e-11)
+
+
+@needs_gcc
+@pytest.mark.parametrize("where", ["one block", "cluster of 3", "grid", "launches"])
+@pytest.mark.parametrize("kind", OPS)
+def test_both_directions_in_one_launch(kind, where, layout, rng, monkeypatch):
+    op, gates, count, own = OPS[kind]
+    number = list(OPS).index(kind) + list(LAYOUTS).index(where)
+    layout(**LAYOUTS[where])
+    first, second = (inputs(rng, gates, count, bool(own), given=number % 2) for _ in range(2))
+    drop = number % 4 == 1  # then each direction reads inputs of its own
+    keeps = [masks(rng, gates, drop=drop)[1:] for _ in range(2)]
+    args = [first[0], second[0] if drop else None, masks(rng, gates, drop=False)[0]]
+    args += [*first[1:], *keeps[0], *second[1:], *keeps[1]]
+    options = {"cell": op.name, "sequences": number % 3 > 0, "reverse": number % 4 > 1, **own}
+    if drop:
+        options.update(x_rate=0.3, h_rate=0.3)
+    grids, launch = [], rnn_walk.launch
+    monkeypatch.setattr(rnn_walk, "launch", lambda *a, **k: grids.append(a[2]) or launch(*a, **k))
+    same(*both(both_ways, args, options, rng), 1e-11)
+    assert {grid[2] for grid in grids} == {2}
+
+
+def test_directions_that_differ_go_one_after_the_other(rng):
+    first, second = inputs(rng, 4, 2, False), inputs(rng, 4, 2, False, given=False)
+    args = [first[0], None, None, *first[1:], None, None, *second[1:], None, None]
+    fusion = fusion_of(both_ways)
+    with emulate.fake_cupy() as xp:
+        assert not fusion.when(xp, *args, cell="lstm")
+        words = fusion.doubts(xp, *args, cell="lstm")
+    assert "one direction after the other (one direction has arguments that the other" in words
+    assert "Forward: single block" in words
 
 
 @needs_gcc
@@ -156,7 +194,7 @@ def test_activations(kind, activation, gate, rng):
 @pytest.mark.parametrize("kind", OPS)
 def test_tensor_cores(kind, meet, layout, rng):
     op, gates, count, own = OPS[kind]
-    layout(slice=8, rows=16, tf32=True, meet=meet)
+    layout(slice=8, rows=16, kind="tf32", meet=meet)
     for drop in (False, True):
         args = inputs(rng, gates, count, bool(own), 3, 19, 3, 13, dtype="float32")
         args += masks(rng, gates, 3, 19, 3, 13, drop=drop)
@@ -166,17 +204,59 @@ def test_tensor_cores(kind, meet, layout, rng):
         assert any(abs(a - b).max() > 1e-6 for a, b in zip(got, wanted)), "not rounded to tf32?"
 
 
+def dtype_of(name):
+    if name == "bfloat16":
+        return pytest.importorskip("ml_dtypes", reason="ml_dtypes is missing").bfloat16
+    return np.dtype(name)
+
+
 @needs_gcc
-def test_tensor_cores_are_exact_on_small_integers(layout, rng):
-    """Whatever tf32 can hold comes out as it should, so each fragment is at its place."""
-    layout(slice=8, rows=16, tf32=True)
+@pytest.mark.parametrize("kind", ["tf32", "float16", "bfloat16"])
+def test_tensor_cores_are_exact_on_small_integers(kind, layout, rng):
+    """Whatever such a type can hold comes out as it should, so each fragment is at its place."""
+    layout(slice=8, rows=16, kind=kind)
     u = 24
-    x = np.zeros((1, 16, 1), "float32")
+    dtype = dtype_of("float32" if kind == "tf32" else kind)
     weights = [rng.integers(-8, 8, shape).astype("float32") for shape in [(u, u), (16, u)]]
-    args = [x, np.zeros((1, u), "float32"), weights[0], None, weights[1], None, None, None]
-    got, wanted = both(rnn.simple_rnn, args, {"activation": "linear"}, rng)
-    np.testing.assert_array_equal(got[0], wanted[0])
-    np.testing.assert_array_equal(got[0], weights[1] @ weights[0])
+    weights[1][:, 3:] = 0  # sums that bfloat16 holds
+    args = [np.zeros((1, 16, 1)), np.zeros((1, u)), weights[0], None, weights[1]]
+    args = [a if a is None else a.astype(dtype) for a in args] + [None, None, None]
+    with emulate.fake_cupy() as xp:
+        y, _ = fusion_of(rnn.simple_rnn).forward(xp, *args, activation="linear")
+    np.testing.assert_array_equal(y[0].astype("float32"), weights[1] @ weights[0])
+
+
+@needs_gcc
+@pytest.mark.parametrize(
+    ("dtype", "meet", "chunks"),
+    [("float16", SHARED, 1), ("bfloat16", SHARED, 1), ("float16", GRID, 2)],
+)
+@pytest.mark.parametrize("kind", OPS)
+def test_sixteen_bits(kind, dtype, meet, chunks, layout, rng):
+    """Beside float32, from the same rounded inputs."""
+    op, gates, count, own = OPS[kind]
+    dtype, error = dtype_of(dtype), {"float16": 2e-3, "bfloat16": 1.6e-2}[dtype]
+    layout(slice=8, rows=16, meet=meet, chunks=chunks)
+    drop = chunks > 1
+    args = inputs(rng, gates, count, bool(own), 3, 19, 3, 21, dtype="float32")
+    args = [a.astype(dtype) for a in args] + masks(rng, gates, 3, 19, 3, 21, drop=drop)
+    options = {"sequences": True, **own, **({"x_rate": 0.3, "h_rate": 0.3} if drop else {})}
+    wide = [a.astype("float32") if a is not None and a.dtype == dtype else a for a in args]
+    y, saved = op.forward(np, *wide, **options)
+    gy = tuple([rng.standard_normal(part.shape).astype(dtype) for part in y])
+    needs = [True] * len(args)
+    wanted = [*y, *op.pull(np, saved, tuple([g.astype("float32") for g in gy]), needs)]
+    with emulate.fake_cupy() as xp:
+        fusion = fusion_of(op)
+        assert fusion.when(xp, *args, **options)
+        fused_y, fused_saved = fusion.forward(xp, *args, **options)
+        got = [*fused_y, *fusion.pull(xp, fused_saved, gy, needs)]
+    for a, b in zip(got, wanted, strict=True):
+        assert (a is None) == (b is None)
+        if b is not None:
+            assert (a.shape, a.dtype) == (b.shape, dtype)
+            scale = max(1.0, abs(b).max())
+            assert abs(a.astype("float32") - b).max() < 4 * error * scale
 
 
 @needs_gcc
@@ -207,25 +287,49 @@ H200 = builds.CHIPS["sm_90"]
 @pytest.mark.parametrize("arch", builds.CHIPS)
 def test_every_shape_has_a_layout(arch):
     chip = builds.CHIPS[arch]
-    shapes = itertools.product((1, 3, 4), (1, 9, 64, 100, 128, 257, 512, 1024, 2048), (1, 16, 256))
-    for (gates, units, batch), tf32, dropout, backward in itertools.product(
-        shapes, (False, True), (False, True), (False, True)
+    shapes = itertools.product((1, 3, 4), (1, 9, 100, 128, 257, 512, 1024, 2048), (1, 256))
+    for (gates, units, batch), kind, dropout, backward, directions in itertools.product(
+        shapes, rnn_plan.KINDS, (False, True), (False, True), (1, 2)
     ):
-        plan = rnn_plan.plan_of(chip, units, gates, batch, 4, tf32, dropout, backward)
-        what = (units, gates, batch, tf32, dropout, backward, plan)
-        assert plan.fits(chip, backward) or plan.meet == LAUNCHES, what
+        if rnn_plan.KINDS[kind].cores and chip.capability < 80:
+            continue
+        plan = rnn_plan.plan_of(chip, units, gates, batch, kind, dropout, backward, directions)
+        what = (units, gates, batch, kind, dropout, backward, directions, plan)
+        if plan is None:
+            assert units > 1000, what
+            continue
+        assert plan.fits(chip, backward), what
         assert plan.slice * plan.across >= units > plan.slice * (plan.across - 1), what
-        assert plan.meet != SHARED or plan.across <= (8 if chip.capability >= 90 else 1), what
-        assert plan.meet != GRID or plan.across <= chip.blocks, what
-        assert not plan.tf32 or (plan.rows == 16 and plan.slice % 8 == 0), what
+        assert plan.meet != SHARED or plan.across <= (16 if chip.capability >= 90 else 1), what
+        assert plan.meet != GRID or plan.across * directions <= chip.blocks, what
+        assert plan.meet != SHARED or plan.chunks == 1, what
+        assert not rnn_plan.KINDS[plan.kind].cores or (plan.rows == 16 and plan.slice % 8 == 0)
+        assert str(plan) and plan.why(chip, backward), what
 
 
 def test_common_sizes_keep_their_weights_on_an_h200():
-    for units in (32, 64, 128):
-        for backward in (False, True):
-            plan = rnn_plan.plan_of(H200, units, 4, 32, 4, True, False, backward)
+    for backward in (False, True):
+        for units in (32, 64, 128):
+            plan = rnn_plan.plan_of(H200, units, 4, 32, "tf32", False, backward)
             assert plan.meet == SHARED and plan.resident
-    assert rnn_plan.plan_of(H200, 512, 4, 32, 4, True, False, False).meet == GRID
+        plan = rnn_plan.plan_of(H200, 256, 4, 32, "bfloat16", False, backward)
+        assert plan.meet == SHARED and plan.across <= 8
+        plan = rnn_plan.plan_of(H200, 512, 4, 32, "tf32", False, backward)
+        assert plan.meet == GRID and plan.resident
+        plan = rnn_plan.plan_of(H200, 1024, 4, 32, "bfloat16", False, backward)
+        assert plan.meet == GRID and plan.resident
+    plan = rnn_plan.plan_of(H200, 512, 4, 32, "bfloat16", False, False)
+    assert plan.meet == SHARED and plan.across == 16
+
+
+def test_precision_and_chip_choose_what_is_multiplied():
+    t4, h200 = builds.CHIPS["sm_75"], H200
+    kinds = [rnn_plan.kind_of(h200, d, "tf32") for d in ("float32", "float16", "bfloat16")]
+    assert kinds == ["tf32", "float16", "bfloat16"]
+    assert rnn_plan.kind_of(h200, "float32", "strict") == "float32"
+    assert rnn_plan.kind_of(t4, "float32", "tf32") == "float32"
+    assert rnn_plan.kind_of(t4, "float16", "tf32") is None
+    assert rnn_plan.kind_of(h200, "int32", "tf32") is None
 
 
 @needs_gcc
@@ -233,9 +337,10 @@ def test_the_log_says_what_runs(caplog, rng):
     args = inputs(rng, 4, 2, False, u=6, dtype="float32") + [None, None, None]
     with caplog.at_level("DEBUG", "gpunet"):
         both(rnn.lstm, args, {}, rng, {"capability": 90})
-        (fusion,) = [f for f in rnn.gru.fusions if f.forward.__module__ == "gpunet.fused.rnn"]
-        half = [a if a is None else a.astype("float16") for a in args]
-        assert not fusion.when(emulate.as_cupy, *half)
+        fusion = fusion_of(rnn.lstm)
+        whole = [a if a is None else a.astype("int32") for a in args]
+        with emulate.fake_cupy() as xp:
+            assert not fusion.when(xp, *whole)
     text = caplog.text
-    assert "lstm of 6 units, 5 sequences, forward: kernel of 1 blocks that share" in text
-    assert "recurrent layer of 6 units: step by step, no kernel for dtypes ['float16']" in text
+    assert "lstm of 6 units, 5 sequences, forward: single block, 8 sequences each" in text
+    assert "recurrent layer of 6 units: step by step, no kernel for int32 here" in text
