@@ -29,6 +29,7 @@ OLD_PATHS = {
     "layers.experimental": "layers",
     "layers.experimental.preprocessing": "layers",
     "legacy": "layers",
+    "legacy.interfaces": "old_interfaces",
     "legacy.layers": "layers",
     "objectives": "losses",
     "optimizers.experimental": "optimizers",

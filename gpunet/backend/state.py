@@ -9,6 +9,7 @@ from gpunet.context import reset_uids, set_learning_phase, unique_name
 from gpunet.graph import SymbolicTensor
 from gpunet.layers.input import Input, InputLayer
 from gpunet.ops import broadcast_to
+from gpunet.repeated import current as repeats
 from gpunet.tensor import Operators, Tensor, convert_to_tensor, value_of
 from gpunet.variables import Variable
 
@@ -69,7 +70,13 @@ def variable(value, dtype=None, name=None, constraint=None):
         value = convert_to_tensor(value)
     elif isinstance(value, (int, float)):
         value = np.asarray(value)
-    return Variable(value, dtype=dtype, name=name or unique_name("Variable"), constraint=constraint)
+
+    def make():
+        called = name or unique_name("Variable")
+        return Variable(value, dtype=dtype, name=called, constraint=constraint)
+
+    repeated = repeats()
+    return make() if repeated is None else repeated.variable(make)
 
 
 def random_normal_variable(shape, mean, scale, dtype=None, name=None, seed=None):
@@ -214,7 +221,11 @@ def _changing(method, x, value):
 
     if isinstance(value, SymbolicTensor):
         return Expression(change, name=unique_name(method))(value)
-    getattr(x, method)(value)
+    repeated = repeats()
+    if repeated is None:
+        getattr(x, method)(value)
+    else:
+        repeated.later(getattr(x, method), value)
     return x
 
 

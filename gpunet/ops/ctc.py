@@ -156,11 +156,13 @@ def ctc_greedy(xp, logits, input_length, /):
     used = place < input_length[:, None]
     before = xp.concatenate([xp.full((n, 1), -1, path.dtype), path[:, :-1]], axis=1)
     kept = used & (path != classes - 1) & (path != before)
-    order = xp.argsort(xp.where(kept, place, place + steps), axis=1)  # the kept ones first
-    count = kept.astype("int64").sum(axis=1, keepdims=True)
-    labels = xp.where(place < count, xp.take_along_axis(path, order, axis=1), -1)
+    # Each kept one goes to its place in the row, the others behind the end of it.
+    target = xp.where(kept, xp.cumsum(kept.astype("int64"), axis=1) - 1, steps)
+    rows = xp.full((n * (steps + 1),), -1, "int64")
+    rows[target + xp.arange(n)[:, None] * (steps + 1)] = path
+    labels = rows.reshape(n, steps + 1)[:, :steps]
     score = -xp.where(used, xp.max(logits, axis=-1), 0.0).sum(axis=1, keepdims=True)
-    return (labels.astype("int64"), score.astype(logits.dtype)), None
+    return (xp.ascontiguousarray(labels), score.astype(logits.dtype)), None
 
 
 def ctc_beams(logits, input_length, beam_width=100, top_paths=1, merge_repeated=False):

@@ -10,6 +10,7 @@ from gpunet.autodiff import GradientTape, no_tape
 from gpunet.autodiff.rows import RowGradient
 from gpunet.errors import ShapeError
 from gpunet.optimizers.hyper import Hyper, Hypers
+from gpunet.optimizers.own import OwnSteps
 from gpunet.optimizers.parts import Store
 from gpunet.optimizers.rows import update_rows
 from gpunet.optimizers.state import State
@@ -35,11 +36,12 @@ _OPTIONS = {
 }
 
 
-class Optimizer(Hypers, State):
+class Optimizer(Hypers, OwnSteps, State):
     """Base of all optimizers.
 
     A rule names its slots, turns its hyperparameters into coefficients, and updates flat
-    arrays in place; see `slots`, `coefficients` and `update`.
+    arrays in place; see `slots`, `coefficients` and `update`.  Classes that define a whole step
+    instead, as authors of optimizers for Keras do, are taken too; see `gpunet.optimizers.own`.
 
     Args:
         name: str, in front of the names of its state in files; the class's name by default.
@@ -192,6 +194,9 @@ class Optimizer(Hypers, State):
             ValueError: there is no gradient at all.
         """
         weights, grads = self._pairs(list(weights), list(grads))
+        if self.has_own_step:
+            xp = arrays.module_of(weights[0].array)
+            return self._apply_own(weights, [_dense(xp, g, w) for g, w in zip(grads, weights)])
         clipped = bool(self.clipvalue or self.clipnorm or self.global_clipnorm)
         if self.rows == "move" and not clipped:  # a device sweeps whole tables along with the rest
             grads = [g.dense() if type(g) is RowGradient and g.xp is not np else g for g in grads]
@@ -238,7 +243,7 @@ class Optimizer(Hypers, State):
     @property
     def takes_rows(self):
         """bool, whether `apply` takes RowGradients."""
-        own_step = type(self).apply is not Optimizer.apply
+        own_step = self.has_own_step or type(self).apply is not Optimizer.apply
         return bool(
             self.rows and self.is_legacy_optimizer and not self.weight_decay and not own_step
         )
@@ -282,19 +287,23 @@ class Optimizer(Hypers, State):
         """
         flat = [part.gather(grads) for part in parts]
         rows = [g.values for _, _, g in tables]
+        self._bound(xp, flat + rows, [v for part in parts for _, v in part.views] + rows)
+        return flat
+
+    def _bound(self, xp, whole, each):
+        """Clip gradients in place: ``whole`` are all of them, ``each`` one for each weight."""
         if self.clipvalue:
-            for g in flat + rows:
+            for g in whole:
                 xp.clip(g, -self.clipvalue, self.clipvalue, out=g)
         if self.clipnorm:
-            for g in [view for part in parts for _, view in part.views] + rows:
+            for g in each:
                 norm = xp.sqrt(_square_sum(xp, g))
                 g *= self.clipnorm / xp.maximum(norm, self.clipnorm)
         if self.global_clipnorm:
-            norm = xp.sqrt(sum(_square_sum(xp, g).astype("float64") for g in flat + rows))
+            norm = xp.sqrt(sum(_square_sum(xp, g).astype("float64") for g in whole))
             scale = self.global_clipnorm / xp.maximum(norm, self.global_clipnorm)
-            for g in flat + rows:
+            for g in whole:
                 g *= scale.astype(g.dtype)
-        return flat
 
     def apply_gradients(
         self, grads_and_vars, name=None, skip_gradients_aggregation=False, **kwargs
@@ -334,36 +343,11 @@ class Optimizer(Hypers, State):
         weights = list(var_list() if callable(var_list) else var_list)
         return self.apply(weights, tape.gradient(loss, weights, grad_loss))
 
-    def get_gradients(self, loss, params):
-        """Return the gradients of a loss, a list of tensors.
-
-        Args:
-            loss: function without arguments that returns a tensor.
-            params: list of Variables.
-
-        Raises:
-            ValueError: a tensor as loss, or a weight without influence on it.
-        """
-        if not callable(loss):
-            raise ValueError(
-                f"{self.name}: get_gradients needs the loss as a function; for a tensor use "
-                "GradientTape.gradient"
-            )
-        with GradientTape() as tape:
-            loss = loss()
-        grads = tape.gradient(loss, list(params))
-        for g, w in zip(grads, params):
-            if g is None:
-                raise ValueError(f"Variable {w.name!r} has no gradient: the loss doesn't use it")
-        return grads
-
-    def get_updates(self, loss, params):
-        """Make one step and return what was updated; see `get_gradients` for the arguments."""
-        self.apply(params, self.get_gradients(loss, params))
-        return [self._iterations, *params]
-
     def build(self, var_list):
         """Make the slots of weights now; otherwise their first step does."""
+        if self.has_own_step:
+            self._index_dict = {self._var_key(w): i for i, w in enumerate(var_list)}
+            return
         self._store.add(list(var_list), self._decays)
         for w in var_list:
             for slot, initial in self.slots().items():

@@ -4,12 +4,14 @@ import numpy as np
 
 from gpunet import arrays, schedules
 from gpunet.errors import ShapeError
+from gpunet.optimizers.own import is_own_step
 from gpunet.tensor import value_of
 
 __all__ = ["State"]
 
 # What only Keras 3 writes into an optimizer's config.
 _KERAS3 = ("loss_scale_factor", "gradient_accumulation_steps")
+_CLIPS = ("clipnorm", "clipvalue", "global_clipnorm", "weight_decay")
 _NEWER = (
     "weight_decay",
     "clipnorm",
@@ -71,12 +73,20 @@ class State:
     @property
     def weights(self):
         """list of Variables: iterations, then the slots, in the order of Keras's files."""
+        if self.has_own_step:
+            return self._own_state()
         slots = [entry.slot(name, initial) for entry, name, initial in self._entries()]
         return [self.iterations, *self.scalars(), *slots]
+
+    @weights.setter
+    def weights(self, variables):
+        self._listed = list(variables)  # by an author's own step
 
     @property
     def weight_names(self):
         """list of strs beside `weights`, as Keras writes them to files."""
+        if self.has_own_step:
+            return self._own_names()
         return self._names(self._entries())
 
     def state_of(self, weights):
@@ -90,6 +100,9 @@ class State:
         Returns:
             (names, Variables), in the order in which a new optimizer of these weights has them.
         """
+        if self.has_own_step:
+            self._make_own(weights)
+            return self._own_names(), self._own_state()
         self.build(weights)
         found = list(self._entries([[self._store.entry(w) for w in weights]]))
         slots = [entry.slot(name, initial) for entry, name, initial in found]
@@ -169,8 +182,11 @@ class State:
     def get_config(self):
         """Return a dict of plain Python values from which `from_config` makes an equal one."""
         config = {"name": self.name}
+        if self.has_own_step:  # the author's code writes the rest, and its constructor takes it
+            options = {key: getattr(self, key) for key in _CLIPS if getattr(self, key) is not None}
+            return options if self._by_updates else {**config, **options}
         if self.is_legacy_optimizer:
-            for key in ("clipnorm", "clipvalue", "global_clipnorm", "weight_decay"):
+            for key in _CLIPS:
                 if getattr(self, key) is not None:
                     config[key] = getattr(self, key)
         else:
@@ -190,6 +206,8 @@ class State:
             custom_objects: dict name -> class, for schedules.
         """
         config = dict(config)
+        if is_own_step(cls):
+            return cls(**config)
         if any(key in config for key in _KERAS3):
             config["is_legacy_optimizer"] = False
             for key in _KERAS3:

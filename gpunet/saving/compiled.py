@@ -156,7 +156,7 @@ def fill_state(names, datasets, model, max_bytes=None):
         check_total(datasets, max_bytes)
         values = [read_array(dataset) for dataset in datasets]
         if any(np.ndim(v) for v in values) or len(values) > len(optimizer.weights):
-            optimizer.build(weights)
+            optimizer.state_of(weights)  # makes it
         optimizer.set_weights(values)
         if rate is not None and rate.shape == ():
             optimizer.learning_rate = float(read_array(rate))
