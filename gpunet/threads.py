@@ -203,6 +203,11 @@ def spread(tasks, start, threads=None):
         threads: int; `count` by default.
     """
     threads = min(count() if threads is None else threads, tasks)
+    if threads == 1 and _users:
+        work = start()
+        for i in range(tasks):
+            work(i)
+        return
     job = _Job(tasks, start)
     if tasks == 1 or _openblas() is None:  # BLAS may use its own threads
         job.run()

@@ -12,7 +12,7 @@ import numpy as np
 from gpunet import joining, threads
 from gpunet.ops.memory import empty
 
-__all__ = ["Steps", "binary", "unary"]
+__all__ = ["Steps", "binary", "repeated", "unary"]
 
 WIDE = 4096  # numbers in a row: NumPy is slow on short ones
 BLOCK = 2**17  # elements in a block
@@ -52,9 +52,9 @@ class Steps:
             return operand[..., channels]
         dtype = self.target.dtype
         if not hasattr(operand, "dtype"):
-            return np.full(self._longest, operand, dtype)
-        vector = operand.reshape(-1)[channels].astype(dtype, copy=False)
-        return np.tile(vector, self._longest // len(vector))
+            return _full(self._longest, operand, dtype)
+        vector = operand.reshape(-1)[channels]
+        return repeated(vector, self._longest // len(vector), dtype)
 
     def apply(self, z, index):
         """Do the steps to a block and put it in its place.
@@ -93,6 +93,21 @@ class Steps:
 def _in_line(a):
     """Return whether the last two axes of an array can be seen as one."""
     return a.strides[-2:] == (a.shape[-1] * a.itemsize, a.itemsize)
+
+
+def repeated(x, times, dtype):
+    """Return an array with its last axis repeated as a whole; `numpy.tile` takes its time."""
+    *lead, n = x.shape
+    y = np.empty((*lead, times, n), dtype)
+    y[...] = x[..., None, :]
+    return y.reshape((*lead, times * n))
+
+
+@functools.lru_cache(maxsize=256)
+def _full(count, number, dtype):
+    found = np.full(count, number, dtype)
+    found.flags.writeable = False
+    return found
 
 
 @functools.lru_cache(maxsize=1024)

@@ -11,6 +11,8 @@ import math
 
 import numpy as np
 
+from gpunet.ops.blockwise import repeated
+
 __all__ = ["Depthwise"]
 
 BLOCKS = 12  # arrays of a block's size that together fit where `conv_cpu` puts windows
@@ -28,7 +30,7 @@ class _Lines:
         shape: of the copy without images and channels: (*lead, phases, columns).
         parts: list of (index into the copy, index into the input), spatial axes alone.
         border: list of indices into the copy that are zeros.
-        cells: list of (cell, index of its rows without the last axis, first column).
+        cells: list of (index of a cell's rows without the last axis, first column).
     """
 
     def __init__(self, w, box):
@@ -64,7 +66,7 @@ class _Lines:
                 for c, (start, stop), step, hop in zip(cell, lead, w.strides, w.dilation)
             ]
             place = cell[-1] * d
-            self.cells.append((cell, (*rows, phases.index(place % s)), place // s))
+            self.cells.append(((*rows, phases.index(place % s)), place // s))
 
 
 def _within(first, step, count, size):
@@ -102,7 +104,7 @@ class Depthwise:
         found = self._repeated.get(count)
         if found is None:
             cells = self.kernel.reshape(self.shape)
-            found = self._repeated[count] = np.tile(cells, (1, count))
+            found = self._repeated[count] = repeated(cells, count, cells.dtype)
         return found
 
     def _rows(self, box, buffers):
@@ -121,7 +123,7 @@ class Depthwise:
         long = (box[-1][1] - box[-1][0]) * depth
         return [
             lines[(slice(None), *rows, slice(first * depth, first * depth + long))]
-            for _, rows, first in at.cells
+            for rows, first in at.cells
         ]
 
     def write(self, box, z, buffers):

@@ -1,5 +1,6 @@
 """Reading the windows over NumPy arrays in blocks that stay in cache."""
 
+import functools
 import itertools
 import math
 import threading
@@ -12,6 +13,7 @@ KEPT_BYTES = 2**23  # of a scratch array that stays for the next op
 SHORT = 24  # numbers copied at once below which windows become columns
 
 
+@functools.lru_cache(maxsize=1024)
 def split(sizes, most):
     """Cut a box into boxes of consecutive elements, fixed by the arguments alone.
 
@@ -20,7 +22,7 @@ def split(sizes, most):
         most: int, number of elements wanted at most.
 
     Returns:
-        List of boxes in order, each a tuple of pairs (start, stop).
+        Tuple of boxes in order, each a tuple of pairs (start, stop).
     """
     axis, inner = len(sizes) - 1, 1
     while axis > 0 and inner * sizes[axis] <= most:
@@ -31,7 +33,7 @@ def split(sizes, most):
     edges = [n * i // parts for i in range(parts + 1)] if n else [0]
     whole = tuple([(0, m) for m in sizes[axis + 1 :]])
     before = itertools.product(*[[(i, i + 1) for i in range(m)] for m in sizes[:axis]])
-    return [(*b, middle, *whole) for b in before for middle in zip(edges, edges[1:])]
+    return tuple([(*b, middle, *whole) for b in before for middle in zip(edges, edges[1:])])
 
 
 def box_index(box):
