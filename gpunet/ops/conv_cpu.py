@@ -18,7 +18,7 @@ from gpunet import threads
 from gpunet.ops.blockwise import Steps
 from gpunet.ops.conv_depthwise import Depthwise
 from gpunet.ops.conv_products import columns_times, rows_times
-from gpunet.ops.conv_runs import FEWEST, Runs, suits
+from gpunet.ops.conv_runs import COPY, FEWEST, Runs, suits
 from gpunet.ops.conv_tiles import Tiles, height
 from gpunet.ops.conv_windows import Windows, box_index, split, take, thread_buffers
 from gpunet.ops.memory import empty
@@ -27,9 +27,13 @@ from gpunet.ops.window import Window
 __all__ = ["forward", "input_gradient", "kernel_gradient"]
 
 BLOCK_BYTES = 2**21  # of a block's windows and outputs; half of it is slower by a few percent
-TASKS = 8  # blocks at least, and sums of a kernel's gradient at most, for any number of threads
+TASKS = 8  # sums of a kernel's gradient at most, for any number of threads
+# Multiplications in a block where that makes 2 to TASKS of them: threads wait for each other at
+# each call of NumPy, so there should be few.
+SHARE = 2**26
+FEW = 256  # outputs that are one block, so that its filters are shared out
 LEAST = 64  # filters in a share of a large kernel
-ALONE = 2**21  # multiplications that one thread does sooner than it wakes another
+ALONE = 2**25  # multiplications that one thread does sooner than it wakes another
 
 
 class _Rule:
@@ -83,9 +87,9 @@ class _Dense(_Rule):
         self.windows, self.filters = windows, filters
         self.shape = (windows.row, filters)
         self.numbers = windows.row + filters
-        self.work = windows.row * filters
+        self.work = windows.row * filters + COPY * self.numbers
         if kernel is not None:
-            self.matrix = np.ascontiguousarray(kernel, windows.dtype).reshape(self.shape)
+            self.matrix = kernel.astype(windows.dtype, copy=False).reshape(self.shape)
 
     def write(self, box, z, buffers):
         """Write the outputs of a box into ``z`` (windows, filters)."""
@@ -112,11 +116,17 @@ def _dense(windows, kernel, filters, gradient=False):
 def _boxes(rule, shape):
     """Return the blocks in which a rule does outputs of a shape (N, *out)."""
     most = max(rule.fewest, BLOCK_BYTES // (rule.numbers * rule.windows.dtype.itemsize))
-    most = min(most, max(64, math.prod(shape) // TASKS))
+    outputs = math.prod(shape)
+    if outputs <= FEW and rule.filters >= LEAST:
+        return split(shape, outputs)  # see `_shared`
+    parts = min(TASKS, outputs * rule.work // SHARE, 2 * outputs // rule.fewest)
+    parts = 1 << max(1, parts.bit_length() - 1)  # as many for each of two or four threads
+    most = min(most, max(64, -(-outputs // parts)))
     if rule.tall == 1:
         return split(shape, most)
     *images, rows, columns = shape
-    boxes = split((*images, -(-rows // rule.tall), columns), most // rule.tall)
+    lines = -(-most // (rule.tall * columns))
+    boxes = split((*images, -(-rows // rule.tall), columns), lines * columns)
     return [(*i, (a * rule.tall, min(b * rule.tall, rows)), c) for *i, (a, b), c in boxes]
 
 
@@ -185,13 +195,13 @@ def forward(x, kernel, bias, w, groups, relu=False, live=None, steps=()):
     y = empty((len(x), *w.out, kernel.shape[-1]), x.dtype)
     outputs = []
     for channels, filters in _grouped(kernel.shape, groups):
-        own = kernel[..., filters]
         windows = Windows(x, w, channels, _times(kernel.shape, groups), live)
         if _is_depthwise(kernel.shape, groups):
-            rule = _Depthwise(windows, own)
+            rules = [(filters, _Depthwise(windows, kernel))]
         else:
-            rule = _dense(windows, own, own.shape[-1])
-        outputs.append(_Outputs(rule, y[..., filters], steps, filters))
+            parts = _shared(filters, math.prod(y.shape[:-1]))
+            rules = [(p, _dense(windows, kernel[..., p], p.stop - p.start)) for p in parts]
+        outputs += [_Outputs(rule, y[..., part], steps, part) for part, rule in rules]
     _compute(outputs)
     return y
 
@@ -213,6 +223,15 @@ def _grouped(kernel_shape, groups):
     return [
         (slice(g * depth, (g + 1) * depth), slice(g * own, (g + 1) * own)) for g in range(groups)
     ]
+
+
+def _shared(filters, outputs):
+    """Return slices of filters to compute apart: blocks of few outputs would pack all of them."""
+    first, stop = filters.start, filters.stop
+    parts = (stop - first) // (2 * LEAST) if outputs <= FEW else 1
+    parts = min(4, 1 << max(0, parts.bit_length() - 1))
+    edges = [first + (stop - first) * i // parts for i in range(parts + 1)]
+    return [slice(a, b) for a, b in zip(edges, edges[1:])]
 
 
 def _phases(w):
@@ -377,7 +396,7 @@ def _summing(windows, gy, live, shape, groups, filters, bias):
 
 
 def _add_up(sums):
-    work = sum([math.prod(s.gy.shape[:-1]) * s.rule.work for s in sums]) // len(sums)
+    work = sum([math.prod(s.gy.shape[:-1]) * s.rule.work for s in sums])
 
     def start():
         buffers = thread_buffers()

@@ -15,7 +15,7 @@ from gpunet.ops.blockwise import repeated
 
 __all__ = ["Depthwise"]
 
-BLOCKS = 12  # arrays of a block's size that together fit where `conv_cpu` puts windows
+BLOCKS = 6  # arrays of a block's size that together fit where `conv_cpu` puts windows
 COSTS = 8  # multiplications of a matrix product in the time of one here
 
 

@@ -14,10 +14,10 @@ import math
 
 import numpy as np
 
-from gpunet.ops.conv_products import columns_times, rows_times
+from gpunet.ops.conv_products import columns_times, is_large, rows_times
 from gpunet.ops.conv_windows import box_index, take
 
-__all__ = ["FEWEST", "Runs", "suits"]
+__all__ = ["COPY", "FEWEST", "Runs", "suits"]
 
 FEWEST = 256  # outputs in a block of any size
 SHORT = 24  # numbers in a run below which copied windows make better matrices
@@ -116,10 +116,12 @@ class Runs:
         self.length = self.run * windows.depth  # numbers in a run
         self.shape = (windows.row, filters)
         self.numbers = 2 * filters + windows.depth
-        self.work = windows.row * filters
+        self.work = windows.row * filters + COPY * self.numbers
         if kernel is not None:
-            kernel = np.ascontiguousarray(kernel, windows.dtype)
+            kernel = kernel.astype(windows.dtype, copy=False)
             self.matrices = kernel.reshape(-1, self.length, filters)
+        if is_large(self.length, filters):
+            self.fewest = FEWEST * self.run
         self._layouts = {}
 
     def _layout(self, box):

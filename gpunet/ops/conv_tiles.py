@@ -26,6 +26,7 @@ __all__ = ["Tiles", "height", "mixers"]
 POINTS = (0, 1, -1, 2, -0.5)
 ROWS = 96  # of a product with a kernel that is packed for it
 MIXED = 14  # multiplications in the time in which one number is mixed, in or out
+PACKED = 80  # multiplications in the time in which BLAS copies one number of a kernel, twice
 PREPARED = 100  # multiplications in the time in which one number of a kernel is mixed
 
 
@@ -80,6 +81,8 @@ def height(windows, filters):
     cost = MIXED * mixed(tall) * (depth + filters)
     places = len(windows.x) * columns
     kernel = PREPARED * (tall + taps - 1) * run * depth * filters
+    if is_large(run * depth, filters):
+        kernel += PACKED * (tall - 1) * run * run * depth * filters
     return tall if tall > 1 and (saved - cost) * places > kernel else 1
 
 

@@ -70,6 +70,10 @@ def test_values_and_gradients(rank, channels, filters, groups, rng, monkeypatch)
 
 
 LARGE = [
+    # Few outputs: their filters are shared out.
+    ((2, 7, 7, 24), (3, 3, 24, 300), 1, {"padding": "same"}),
+    ((1, 9, 9, 300), (1, 1, 300, 257), 1, {}),
+    ((3, 5, 5, 32), (1, 1, 16, 512), 2, {"strides": 2}),
     # x, kernel, groups, options: several blocks, borders and uneven last blocks
     ((5, 33, 31, 16), (3, 3, 16, 24), 1, {"padding": "same"}),
     ((5, 33, 31, 16), (3, 3, 16, 24), 1, {"padding": "same", "strides": 2}),
