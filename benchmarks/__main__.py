@@ -1,9 +1,10 @@
 """Run the benchmarks.
 
     python -m benchmarks [--only NAME] [--rounds N] [--peer-python PATH] [--json [FOLDER]]
-    python -m benchmarks cpu|gpu [--peers A,B] [--help]
+    python -m benchmarks cpu|gpu|gpu-conv [--peers A,B] [--help]
 
-The second trains many models beside several libraries: see `benchmarks.cpu` and `benchmarks.gpu`.
+The second trains many models, or runs single convolutions, beside several libraries: see
+`benchmarks.cpu`, `benchmarks.gpu` and `benchmarks.gpu_conv`.
 In the first, the peer is tf_keras, in the environment that ``tests/interop/make_env.py tf`` makes;
 without it, gpunet is measured alone.  ``--json`` writes a file ``<name>-<date>.json`` for each
 benchmark.
@@ -20,6 +21,7 @@ from benchmarks import (
     cpu,
     footprint,
     gpu,
+    gpu_conv,
     install_size,
     mlp,
     op_overhead,
@@ -32,7 +34,9 @@ BENCHMARKS = {
 
 
 def main():
-    large = {"cpu": cpu, "gpu": gpu}.get(sys.argv[1] if len(sys.argv) > 1 else None)
+    large = {"cpu": cpu, "gpu": gpu, "gpu-conv": gpu_conv}.get(
+        sys.argv[1] if len(sys.argv) > 1 else None
+    )
     if large is not None:
         large.main(sys.argv[2:])
         return

@@ -88,20 +88,24 @@ def _there(engines):
     return found, notes
 
 
-def _run(engine, how, workload, seconds):
-    """Return the sample of one process, or what went wrong in it."""
-    worker, _, backend = how
-    variables = {
+def variables_of(backend):
+    """Return the environment variables of a process that measures, for `common.child`."""
+    return {
         "GPUNET_DEVICE": "gpu",
         "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES"),
         "JAX_PLATFORMS": "cuda",
         "PYTHONPATH": os.environ.get("PYTHONPATH"),
         "KERAS_BACKEND": backend,
     }
+
+
+def _run(engine, how, workload, seconds):
+    """Return the sample of one process, or what went wrong in it."""
+    worker, _, backend = how
     options = ["--engine", worker, "--device", "cuda", "--workload", workload]
     try:
         return child(sys.executable, "-m", "benchmarks.worker", *options,
-                     "--seconds", str(seconds), variables=variables)  # fmt: skip
+                     "--seconds", str(seconds), variables=variables_of(backend))  # fmt: skip
     except SystemExit as error:
         print(f"{workload} {engine}: {str(error)[-800:]}", flush=True)
         return {"error": str(error)[-4000:]}

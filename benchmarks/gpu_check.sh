@@ -59,6 +59,9 @@ if [ "$tests" = 1 ]; then
     status=${PIPESTATUS[0]}
 fi
 if [ "$benchmarks" = 1 ]; then
+    left=$(((budget - (SECONDS - started)) / 3))
+    "$python" -m benchmarks gpu-conv --json "$out" --budget "$left" 2>&1 |
+        tee -a "$out/benchmarks.txt"
     left=$((budget - (SECONDS - started)))
     "$python" -m benchmarks gpu --json "$out" --budget "$left" 2>&1 | tee -a "$out/benchmarks.txt"
 fi

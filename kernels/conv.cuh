@@ -1,22 +1,19 @@
-// The geometry of a convolution of one to three spatial axes, channels last, for the kernels that
-// are matrix products: which elements stand under a window, and which windows over an element.
+// The geometry of a convolution of one to three spatial axes, channels last: which elements stand
+// under a window, and which windows over an element.
 //
 // Compiled for one geometry: for each axis i SIZEi (input), OUTi (windows), KERNELi, STRIDEi,
 // DILATIONi, PADi (border before); CHANNELS, FILTERS, GROUPS; unused axes come first, are 1 wide
-// and have a border of 0. VECTOR_LEFT and VECTOR_RIGHT are how many elements of each side can be
-// copied at once; ACTIVATION ends a kernel. And for what tiles.cuh is compiled for.
-//
-// Launch: grid (tiles of the rows, tiles of the columns, GROUPS times what a kernel says).
+// and have a border of 0; ACTIVATION, which ends a kernel; REAL and NARROW, see items.cuh.
 //
 // Shapes: x [N, *SIZE, CHANNELS], y [N, *OUT, FILTERS], kernel [*KERNEL, CHANNELS / GROUPS, FILTERS];
 // none has 2^31 positions, and no image 2^31 elements.
 #include "activations.cuh"
-#include "tiles.cuh"
+#include "items.cuh"
 
 [[maybe_unused]] constexpr int CELLS = KERNEL0 * KERNEL1 * KERNEL2;
 constexpr int INSIDE = SIZE0 * SIZE1 * SIZE2;  // positions of an image
 constexpr int OUTSIDE = OUT0 * OUT1 * OUT2;    // windows of an image
-constexpr int DEPTH = CHANNELS / GROUPS, WIDTH = FILTERS / GROUPS;
+[[maybe_unused]] constexpr int DEPTH = CHANNELS / GROUPS, WIDTH = FILTERS / GROUPS;
 
 struct Spot {
     int a, b, c;
@@ -70,21 +67,6 @@ __device__ inline Inputs::Shift cell_at(int cell, int channel, bool there) {
     return Inputs::shift({k.a * DILATION0, k.b * DILATION1, k.c * DILATION2}, channel, there);
 }
 
-// Place k of the k axis of a product over cells and channels. Where whole steps fit into the
-// channels, all cells of some channels come before the next channels, so that neighbouring cells
-// find in the cache what they share.
-struct Deep {
-    int cell, channel;
-};
-template <int CHANNELS_EACH>
-__device__ inline Deep deep_of(int k, int cells) {
-    if (CHANNELS_EACH % TILE_K == 0) {
-        const int step = k / TILE_K;
-        return {step % cells, step / cells * TILE_K + k % TILE_K};
-    }
-    return {k / CHANNELS_EACH, k % CHANNELS_EACH};
-}
-
 template <typename T>
 struct alignas(2 * sizeof(T)) Two {
     T first, second;
@@ -124,12 +106,5 @@ struct Finish {
         gn_round(first, activation<ACTIVATION>(sum));
         gn_round(second, activation<ACTIVATION>(next));
         write<WIDE, ALL>(to + at, n, first, second);
-    }
-};
-
-// An address, and how far another is behind it, negative where that is 0.
-struct Behind {
-    __device__ const item* operator()(const item* p, int64 offset) const {
-        return offset < 0 ? nullptr : p + offset;
     }
 };

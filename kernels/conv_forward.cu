@@ -1,6 +1,6 @@
 // Convolution, for gpunet/ops/convolution.py: rows are windows, columns filters, and k goes over
 // cells and channels; see conv.cuh.
-#include "conv.cuh"
+#include "conv_product.cuh"
 
 // y = activation(conv(x, kernel) + bias).
 //

@@ -1,6 +1,6 @@
 // The gradient of a convolution with respect to its kernel: rows are cells and channels, columns
 // filters, and k goes over the windows, of which each split takes a part; see conv.cuh.
-#include "conv.cuh"
+#include "conv_product.cuh"
 
 // The sums of one split for each block in z, GROUPS * splits of them; splits.cu joins them.
 //

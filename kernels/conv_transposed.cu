@@ -1,10 +1,10 @@
 // The transposed convolution, which is what conv_forward does to the gradient of y, for
-// gpunet/ops/convolution.py; see conv.cuh.
+// gpunet/ops/convolution.py; see conv_product.cuh.
 //
 // With strides a position of x meets only the cells that fit its remainders by the strides. So
 // positions are sorted into classes of equal remainders, each a product of its own: rows are the
 // positions of a class, columns channels, and k goes over its cells and the filters.
-#include "conv.cuh"
+#include "conv_product.cuh"
 
 constexpr int CLASSES = STRIDE0 * STRIDE1 * STRIDE2;
 

@@ -1,25 +1,6 @@
 // What matrix products with split sums need besides, for all geometries.
 #include "activations.cuh"
-#include "machine.cuh"
-
-#if NARROW == 1
-typedef gn_half item;
-#elif NARROW == 2
-typedef gn_bfloat item;
-#else
-typedef real item;
-#endif
-
-// The threads of a block are 32 columns and 8 shares of what is added up in each. Returns, to the
-// threads of the first share, the sum of all shares in their order.
-__device__ inline real over_shares(real sum) {
-    __shared__ real sums[8][33];
-    sums[threadIdx.y][threadIdx.x] = sum;
-    __syncthreads();
-    if (threadIdx.y == 0)
-        for (int i = 1; i < 8; i++) sum += sums[i][threadIdx.x];
-    return sum;
-}
+#include "items.cuh"
 
 // Joins the sums of splits, always in the same order.
 //

@@ -4,19 +4,10 @@
 // cores. It goes along the k axis in steps of TILE_K: STAGES parts of the two sides are in shared
 // memory or on their way to it, while the oldest is multiplied.
 //
-// Compiled for: REAL, of the sums; NARROW, the elements: 0 REAL, 1 gn_half, 2 gn_bfloat; TENSOR,
-// whether tensor cores multiply (floats as tf32); TILE_..., WARP_..., STAGES as above.
+// Compiled for: REAL and NARROW, see items.cuh; TENSOR, whether tensor cores multiply (floats as
+// tf32); TILE_..., WARP_..., STAGES as above.
 // Launch: THREADS threads, dynamic shared memory as gpunet/fused/tiles.py counts it.
-#include "common.cuh"
-#include "machine.cuh"
-
-#if NARROW == 1
-typedef gn_half item;
-#elif NARROW == 2
-typedef gn_bfloat item;
-#else
-typedef real item;
-#endif
+#include "items.cuh"
 
 constexpr int THREADS = 32 * (TILE_M / WARP_M) * (TILE_N / WARP_N);
 constexpr int LINE = 16 / sizeof(item);  // elements in 16 bytes

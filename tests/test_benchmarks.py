@@ -102,3 +102,59 @@ def test_child_that_fails_says_how(monkeypatch):
 
     with pytest.raises(ChildFailed, match=r"-c .* failed:\n(.*\n)*ValueError: no"):
         child(sys.executable, "-c", "raise ValueError('no')")
+
+
+# -- single convolutions ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def conv(gpu):
+    from benchmarks import gpu_conv
+
+    return gpu_conv
+
+
+def test_convolutions_are_predicted_without_a_gpu(conv, capsys):
+    conv.main(["--predict", "--layers", "64 to 64, 32 x 32|depthwise, 144, 56 x 56"])
+    out = capsys.readouterr().out
+    assert "aim 1.5x torch; aim 1.0x torch-compile" in out and "depthwise" in out
+
+
+def test_no_prediction_is_below_the_floor(conv):
+    for layer in conv.LAYERS.values():
+        least = conv.floor(layer)["seconds"]
+        assert least < sum(conv.predicted(layer).values()) < 20 * least
+
+
+def test_floor_counts_products_and_arrays(conv):
+    layer = conv.LAYERS["64 to 64, 32 x 32"]
+    least = conv.floor(layer)
+    assert least["flops"] == 3 * 2 * (64 * 32 * 32) * 64 * (3 * 3 * 64)
+    image, kernel = 64 * 32 * 32 * 64, 3 * 3 * 64 * 64
+    assert least["bytes"] == 4 * (6 * image + 3 * kernel)
+
+
+def test_convolutions_go_on_where_they_ended(conv, monkeypatch, tmp_path):
+    asked = []
+
+    def run(layer, engine, seconds):
+        asked.append((layer, engine))
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return {"engine": engine, "version": "1", "eager": 3e-4, "graph": 1e-4}
+
+    both = {n: (n, n, None) for n in ("gpunet", "torch")}
+    monkeypatch.setattr(conv.gpu, "_there", lambda engines: (both, ["a note"]))
+    monkeypatch.setattr(conv, "_run", run)
+    name = "64 to 64, 32 x 32"
+    arguments = ["--layers", name, "--json", str(tmp_path)]
+    with pytest.raises(KeyboardInterrupt):
+        conv.main(arguments)
+    conv.main(arguments)
+    assert asked == [(name, "gpunet"), (name, "torch"), (name, "torch")]
+    (written,) = tmp_path.glob("gpu-conv-2*.json")
+    result = json.loads(written.read_text(encoding="utf8"))
+    figures = result["samples"]["figures"][name]
+    assert figures["measured"] == {"gpunet": 1e-4, "torch": 1e-4} and figures["predicted"]
+    assert result["summary"][0]["aims"].startswith("1.00x torch (aim 1.5x)")
+    assert "a note" in result["notes"]

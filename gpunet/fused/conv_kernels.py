@@ -5,7 +5,7 @@ import functools
 import math
 
 from gpunet import config
-from gpunet.fused import tiles
+from gpunet.fused import tiles, tuning
 from gpunet.fused.launch import chip, launch
 from gpunet.fused.sources import source
 
@@ -24,7 +24,11 @@ ACTIVATIONS = {
     "relu6": 7, "leaky_relu": 8,
 }  # fmt: skip
 
-_BLOCKS = 512  # that share a kernel's gradient: a few for each multiprocessor of a large chip
+_FEW = 4  # channels, at most, that conv_few.cu takes, and bytes of its kernel
+_FEW_BYTES = 48 << 10
+_MULTIPLIER = 4  # filters for each channel, at most, that conv_depthwise.cu takes
+_WAVES = 16  # blocks for each multiprocessor where threads take several turns
+_BLOCKS = 264  # that share a kernel's gradient, if large: two for each multiprocessor of an H200
 _SPLIT = 256  # windows that each of them adds up at least
 _PARTS = 128  # of the rows of a gradient, at most, that a bias's gradient is made from
 _PART = 64  # rows of a part, at least
@@ -65,6 +69,18 @@ class Geometry:
         """int, bytes of an element."""
         return {"float64": 8, "float32": 4}.get(self.dtype, 2)
 
+    @property
+    def depthwise(self):
+        """bool, `conv_depthwise.cu` does all."""
+        return self.groups == self.channels > 1 and self.width <= _MULTIPLIER
+
+    @property
+    def few(self):
+        """bool, `conv_few.cu` does the convolution."""
+        bytes_of_sums = {"float64": 8}.get(self.dtype, 4)
+        kernel = math.prod(self.w.kernel) * self.channels * (-(-self.filters // 4) * 4)
+        return self.groups == 1 and self.channels <= _FEW and kernel * bytes_of_sums <= _FEW_BYTES
+
     @functools.cached_property
     def defines(self):
         """dict, what all kernels of this geometry are compiled for."""
@@ -103,7 +119,7 @@ class Geometry:
         The splits are a function of shapes alone, so that sums are the same on every chip.
         """
         windows, rows = batch * math.prod(self.w.out), math.prod(self.w.kernel) * self.depth
-        cut = -(-rows // 64) * -(-self.width // 64) * self.groups
+        cut = -(-rows // 192) * -(-self.width // 64) * self.groups
         splits = max(1, min(_BLOCKS // cut, windows // _SPLIT))
         product = self._product(rows, self.width, -(-windows // splits), self.groups * splits,
                                 False, False, (self.depth, x), (self.width, y))  # fmt: skip
@@ -130,9 +146,16 @@ class Geometry:
         """Return the convolution, and with ``before`` what went into its activation."""
         x, kernel = xp.ascontiguousarray(x), xp.ascontiguousarray(kernel)
         y, z = self._results(xp, (x.shape[0], *self.w.out, self.filters), x.dtype, before)
-        if y.size:
+        args = [x, kernel, bias, z, y, x.shape[0]]
+        windows = x.shape[0] * math.prod(self.w.out)
+        if self.depthwise:
+            jobs = -(-windows // 4) * self.filters
+            self._direct("conv_depthwise", "depthwise_forward", jobs, args, activation)
+        elif self.few:
+            jobs = -(-windows // 4) * -(-self.filters // 4)
+            self._direct("conv_few", "conv_few", jobs, args, activation)
+        elif windows:
             product = self.forward_product(x.shape[0], x, kernel)
-            args = [x, kernel, bias, z, y, x.shape[0]]
             self._launch("conv_forward", product, args, activation)
         return (y, z) if before else y
 
@@ -140,9 +163,11 @@ class Geometry:
         """Return the transposed convolution of ``y``; see `forward`."""
         y, kernel = xp.ascontiguousarray(y), xp.ascontiguousarray(kernel)
         x, z = self._results(xp, (y.shape[0], *self.w.size, self.channels), y.dtype, before)
-        if x.size:
+        args = [y, kernel, bias, z, x, y.shape[0]]
+        if self.depthwise:
+            self._direct("conv_depthwise", "depthwise_transposed", x.size, args, activation)
+        elif x.size:
             product = self.transposed_product(y.shape[0], y, kernel)
-            args = [y, kernel, bias, z, x, y.shape[0]]
             self._launch("conv_transposed", product, args, activation)
         return (x, z) if before else x
 
@@ -150,20 +175,45 @@ class Geometry:
         """Return the gradient of the kernel for the input ``x`` and the result's gradient."""
         x, y = xp.ascontiguousarray(x), xp.ascontiguousarray(y)
         product, splits = self.gradient_product(x.shape[0], x, y)
+        across, deep = -(-self.filters // 32), -(-math.prod(self.w.kernel) // 16)
+        if self.depthwise:
+            windows = x.shape[0] * math.prod(self.w.out)
+            splits = max(1, min(4 * _BLOCKS // (across * deep), windows // _PART))
         shape = (*self.w.kernel, self.depth, self.filters)
         partial = xp.empty((splits, *shape), _sums(x.dtype))
-        self._launch("conv_kernel_gradient", product, [x, y, partial, splits, x.shape[0]])
+        args = [x, y, partial, splits, x.shape[0]]
+        if self.depthwise:
+            launch(source("conv_depthwise"), "depthwise_kernel_gradient", (across, splits, deep),
+                   (32, 8), args, self.defines)  # fmt: skip
+        else:
+            self._launch("conv_kernel_gradient", product, args)
         return joined(xp, partial, x.dtype)
 
     def _results(self, xp, shape, dtype, before):
         return xp.empty(shape, dtype), xp.empty(shape, dtype) if before else None
 
+    def _direct(self, family, name, jobs, args, activation):
+        """Run a kernel whose threads share out jobs."""
+        blocks = min(-(-jobs // 256), _WAVES * self.chip.blocks)
+        if blocks:
+            defines = {**self.defines, "ACTIVATION": ACTIVATIONS[activation]}
+            launch(source(family), name, (blocks,), (256,), args, defines)
+
     def _launch(self, name, product, args, activation="linear"):
-        tile = tiles.chosen(product, self.chip)
-        defines = {**self.defines, **tile.defines(product, self.chip)}
-        defines["ACTIVATION"] = ACTIVATIONS[activation]
-        launch(source(name), name, tile.grid(product), (tile.threads,), args, defines,
-               shared=tile.shared(product, self.chip))  # fmt: skip
+        text = source(name)
+        defines = {**self.defines, "ACTIVATION": ACTIVATIONS[activation]}
+
+        def run(tile):
+            launch(text, name, tile.grid(product), (tile.threads,), args,
+                   {**defines, **tile.defines(product, self.chip)},
+                   shared=tile.shared(product, self.chip))  # fmt: skip
+
+        if tuning.wanted():
+            ways = {str(tile): tile for tile in tiles.candidates(product, self.chip)}
+            key = tuning.key_of(self.chip, text, product, sorted(defines.items()))
+            run(tuning.fastest(key, ways, run))
+        else:
+            run(tiles.chosen(product, self.chip))
 
 
 def geometry(w, channels, filters, groups, dtype):

@@ -127,6 +127,7 @@ class Tile:
 # From many sums for each element read to few; no choice among them has been measured.
 TILES = (
     Tile(256, 64, 64, 64),
+    Tile(192, 64, 64, 64),
     Tile(128, 128, 64, 64),
     Tile(64, 256, 64, 64),
     Tile(128, 64, 64, 32),

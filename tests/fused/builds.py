@@ -84,6 +84,21 @@ def convolutions(product, chip, layer=_LAYERS[0]):
     return [{**g.defines, **t.defines(found, chip)} for t in tiles.candidates(found, chip)]
 
 
+def _few(chip):
+    return _direct(chip, [(_layer((28, 28), (3, 3), 1, 32), "float32"),
+                          (_layer((224, 224), (7, 7), 3, 64, 2), "float32"),
+                          (_layer((32, 32), (3, 3), 3, 33), "float16")])  # fmt: skip
+
+
+def _depthwise(chip):
+    return _direct(chip, [(_layer((56, 56), (3, 3), 144, 144, 2, 144), "float32"),
+                          (_layer((9, 9, 7), (2, 3, 3), 12, 24, 1, 12), "float16")])  # fmt: skip
+
+
+def _direct(chip, layers):
+    return [conv_kernels.Geometry(*of, dtype, False, chip).defines for of, dtype in layers]
+
+
 def _splits(chip):
     kinds = [("float", 0, "relu"), ("double", 0, "linear"), ("float", 1, "swish")]
     return [
@@ -110,6 +125,8 @@ def _pools(chip):
 
 # family -> function of a Chip that lists the definitions of each build
 BUILDS = {
+    "conv_depthwise": _depthwise,
+    "conv_few": _few,
     "conv_forward": _convolution("forward"),
     "conv_kernel_gradient": _convolution("gradient"),
     "conv_transposed": _convolution("transposed"),

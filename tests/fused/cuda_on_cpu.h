@@ -15,6 +15,7 @@
 #define __restrict__
 #define __forceinline__ inline
 #define __shared__ static thread_local
+#define __align__(bytes) __attribute__((aligned(bytes)))
 #define __launch_bounds__(...)
 #define __cluster_dims__(...)
 
