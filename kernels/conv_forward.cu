@@ -7,7 +7,7 @@
 // x, kernel, y: see conv.cuh; bias: [FILTERS] or null
 // before: like y or null, gets what goes into the activation
 // y, before: overwritten
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
 conv_forward(const item* __restrict__ x, const item* __restrict__ kernel,
              const item* __restrict__ bias, item* __restrict__ before, item* __restrict__ y,
              int64 batch) {

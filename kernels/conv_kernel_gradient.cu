@@ -6,7 +6,7 @@
 //
 // x, y: see conv.cuh, y being the gradient of the result
 // partial: [splits, *KERNEL, CHANNELS / GROUPS, FILTERS] of REAL, overwritten
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
 conv_kernel_gradient(const item* __restrict__ x, const item* __restrict__ y,
                      real* __restrict__ partial, int64 splits, int64 batch) {
     const int g = blockIdx.z / (int)splits, split = blockIdx.z % (int)splits;

@@ -43,7 +43,7 @@ __device__ inline Axis axis_of(int remainder) {
 // before: like x or null, gets what goes into the activation
 // x, before: overwritten
 // Launch: the grid's z is GROUPS * CLASSES, its x has tiles for the largest class.
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
 conv_transposed(const item* __restrict__ y, const item* __restrict__ kernel,
                 const item* __restrict__ bias, item* __restrict__ before, item* __restrict__ x,
                 int64 batch) {
