@@ -57,20 +57,15 @@ _LAYERS = [
     (_layer((9, 9, 7), (2, 3, 3), 12, 24, 2, 3, "valid"), "float64", False),
     (_layer((56, 56), (3, 3), 128, 256, 2), "float16", True),
     (_layer((32, 32), (3, 3), 5, 33), "float32", True),
-    (_VGG, "float32", False),
 ]
 
 
 def _convolution(product):
-    """Of the layers above on the newest chip, else of the first: by the tiles that suit it best."""
+    """Of the layers above on the newest chip, else of the first: by the tile that suits it best."""
 
     def builds(chip):
         layers = _LAYERS if chip.capability >= 90 else _LAYERS[:1]
-        return [
-            tiled
-            for i, layer in enumerate(layers)
-            for tiled in convolutions(product, chip, layer)[: 2 if i == 0 else 1]
-        ]
+        return [convolutions(product, chip, layer)[0] for layer in layers]
 
     return builds
 
@@ -96,11 +91,13 @@ def _depthwise(chip):
 
 
 def _direct(chip, layers):
+    layers = layers if chip.capability >= 90 else layers[-1:]
     return [conv_kernels.Geometry(*of, dtype, False, chip).defines for of, dtype in layers]
 
 
 def _splits(chip):
     kinds = [("float", 0, "relu"), ("double", 0, "linear"), ("float", 1, "swish")]
+    kinds = kinds if chip.capability >= 90 else kinds[-1:]
     return [
         {"REAL": real, "NARROW": narrow, "ACTIVATION": conv_kernels.ACTIVATIONS[name]}
         for real, narrow, name in kinds
