@@ -11,7 +11,9 @@ __all__ = [
     "epsilon",
     "set_epsilon",
     "image_data_format",
+    "image_dim_ordering",
     "set_image_data_format",
+    "set_image_dim_ordering",
     "fused_enabled",
     "set_fused",
     "precision",
@@ -95,6 +97,28 @@ def set_image_data_format(data_format):
             f"set_image_data_format: expected one of {', '.join(_FORMATS)}, got {data_format!r}"
         )
     _image_data_format = str(data_format)
+
+
+_ORDERINGS = {"tf": "channels_last", "th": "channels_first"}
+
+
+def image_dim_ordering():
+    """Return `image_data_format` as Keras 1 called it: ``'tf'`` or ``'th'``."""
+    return next(old for old, name in _ORDERINGS.items() if name == _image_data_format)
+
+
+def set_image_dim_ordering(dim_ordering):
+    """Set the layout that image layers assume, by its name in Keras 1.
+
+    Args:
+        dim_ordering: ``'tf'`` for channels last, or ``'th'``.
+
+    Raises:
+        ValueError: any other value.
+    """
+    if dim_ordering not in _ORDERINGS:
+        raise ValueError(f"set_image_dim_ordering: expected 'tf' or 'th', got {dim_ordering!r}")
+    set_image_data_format(_ORDERINGS[dim_ordering])
 
 
 def fused_enabled():

@@ -11,9 +11,11 @@ from gpunet.config import (
     epsilon,
     floatx,
     image_data_format,
+    image_dim_ordering,
     set_epsilon,
     set_floatx,
     set_image_data_format,
+    set_image_dim_ordering,
 )
 from gpunet.context import (
     get_uid,
@@ -55,6 +57,7 @@ __all__ = [
     "floatx",
     "get_uid",
     "image_data_format",
+    "image_dim_ordering",
     "learning_phase",
     "learning_phase_scope",
     "name_scope",
@@ -62,5 +65,6 @@ __all__ = [
     "set_epsilon",
     "set_floatx",
     "set_image_data_format",
+    "set_image_dim_ordering",
     "set_learning_phase",
 ]

@@ -1,5 +1,6 @@
 """All layers; each file is a family."""
 
+from gpunet.layers import keras1
 from gpunet.layers.advanced_activations import (
     ELU,
     LeakyReLU,
@@ -150,6 +151,8 @@ from gpunet.layers.serialization import deserialize, serialize
 from gpunet.layers.shaping import Flatten, Permute, RepeatVector, Reshape
 from gpunet.layers.text import TextVectorization
 from gpunet.layers.wrappers import Bidirectional, TimeDistributed, Wrapper
+
+keras1.accept(v for v in list(vars().values()) if isinstance(v, type))
 
 __all__ = [
     "InputSpec",

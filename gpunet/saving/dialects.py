@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from gpunet import registry
 from gpunet.errors import FileFormatError
-from gpunet.saving import keras1, keras3
+from gpunet.layers import keras1
+from gpunet.saving import keras3
 
 __all__ = ["modern", "for_all", "MAX_DEPTH"]
 

@@ -1,12 +1,14 @@
-"""Configs of Keras 1: its names of classes and arguments, table by table.
+"""Keras 1: its names of classes and arguments, table by table, in files and in programs.
 
 The names that it changed exist in no later version under the same class, so that no version needs
 to be known.
 """
 
-from gpunet.errors import FileFormatError
+import functools
 
-__all__ = ["rename"]
+from gpunet.errors import FileFormatError, warn
+
+__all__ = ["accept", "rename"]
 
 _CLASSES = {
     "AtrousConvolution1D": "Conv1D",
@@ -105,6 +107,7 @@ _DROPPED = {
         {"consume_less": _ANY, "input_dim": _ANY, "input_length": _ANY},
     ),
 }
+_ALONE = {"mode", "consume_less"}  # of these, the names that show that Keras 1 wrote the rest
 _VALUES = {"dim_ordering": {"tf": "channels_last", "th": "channels_first", "default": None}}
 _CONSTRAINTS = {"m": "max_value"}
 
@@ -123,7 +126,7 @@ def rename(name, config):
     arguments = _ARGUMENTS.get(name, {})
     if not (config.keys() & (arguments.keys() | _DROPPED.get(name, {}).keys() | _COMMON.keys())):
         return name, config
-    old = config.keys() & (arguments.keys() | {"nb_row", "kernel_dim1", "mode", "consume_less"})
+    old = config.keys() & (arguments.keys() | {"nb_row", "kernel_dim1"} | _ALONE)
     config = _with_sizes(config)
     found = {}
     for key, value in config.items():
@@ -167,3 +170,52 @@ def _value(key, value):
         options = {_CONSTRAINTS.get(k, k): v for k, v in options.items()}
         return {"class_name": value["name"], "config": options}
     return value
+
+
+# -- in programs ----------------------------------------------------------------------------
+
+# Classes whose kernel had an argument for each axis -> the number of axes.
+_AXES = {
+    **dict.fromkeys(("Conv2D", "Conv2DTranspose", "SeparableConv2D", "LocallyConnected2D"), 2),
+    "Conv3D": 3,
+}
+_INPUT = ("input_dim", "input_length")  # which files repeat in ``batch_input_shape``
+
+
+def accept(classes):
+    """Have layers take their arguments of Keras 1 too, as Keras 2 does, with a warning.
+
+    Args:
+        classes: iterable of classes; those without old arguments stay as they are.
+    """
+    for cls in classes:
+        old = {k for k, new in _ARGUMENTS.get(cls.__name__, {}).items() if k != new}
+        old |= _DROPPED.get(cls.__name__, {}).keys() & _ALONE
+        if old:
+            cls.__init__ = _accepting(cls.__name__, cls.__init__, frozenset(old))
+
+
+def _accepting(name, constructor, old):
+    @functools.wraps(constructor)
+    def __init__(self, *args, **kwargs):
+        if not old.isdisjoint(kwargs):
+            given = self._constructor[1].keys() >= kwargs.keys()
+            args, kwargs = _of_today(name, args, kwargs)
+            if given:  # not what a subclass hands on
+                kept = {k: v for k, v in kwargs.items() if k != "weights"}
+                self.__dict__["_constructor"] = (args, kept)
+        constructor(self, *args, **kwargs)
+
+    return __init__
+
+
+def _of_today(name, args, kwargs):
+    """Return positional and keyword arguments as Keras 2 has them; warn."""
+    axes = _AXES.get(name)
+    if axes and len(args) == 1 + axes:  # Conv2D(32, 3, 3, border_mode="same")
+        args, kwargs = args[:1], {"kernel_size": args[1:], **kwargs}
+    kept = {key: kwargs.pop(key) for key in _INPUT if key in kwargs}
+    found = {**rename(name, kwargs)[1], **kept}
+    written = [*map(repr, args), *(f"{key}={value!r}" for key, value in found.items())]
+    warn(f"Update your `{name}` call to the Keras 2 API: `{name}({', '.join(written)})`")
+    return args, found
