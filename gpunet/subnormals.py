@@ -29,13 +29,14 @@ class _Switch:
         self.word, self.bits = word, bits
 
     def on(self):
-        """Flush from now on; return the environment before."""
+        """Flush from now on; return the environment before, None if it did so already."""
         before = _Environment()
         self.get(before)
-        if before[self.word] & self.bits != self.bits:
-            after = _Environment.from_buffer_copy(before)
-            after[self.word] |= self.bits
-            self.set(after)
+        if before[self.word] & self.bits == self.bits:
+            return None
+        after = _Environment.from_buffer_copy(before)
+        after[self.word] |= self.bits
+        self.set(after)
         return before
 
 
@@ -58,7 +59,8 @@ def _switch():
     try:
         works = not (small * np.float32(0.5)).any()
     finally:
-        switch.set(before)
+        if before is not None:
+            switch.set(before)
     return switch if works and (small * np.float32(0.5)).all() else None
 
 

@@ -17,9 +17,6 @@ from gpunet.tensor import Shape, Tensor, as_array, value_of
 
 __all__ = ["Variable", "allocate", "runs", "viewing"]
 
-# Start of every variable in a flat buffer: a multiple of 64 bytes, as BLAS and GPUs like it.
-_ALIGN = 64
-
 # Held while storage is made: two threads that read a new variable get the same one.
 _allocating = threading.RLock()
 
@@ -184,6 +181,9 @@ class Variable(Tensor):
         value = value_of(value)
         if isinstance(value, (float, int)):
             return self._dtype.type(value)  # no array: that would have to go to the device
+        if arrays.only_numpy and getattr(value, "dtype", None) is self._dtype:
+            if value.shape in ((), self._shape):  # what replayed steps bring, again and again
+                return value
         if not arrays.is_array(value):
             value = np.asarray(value)
         if value.dtype.kind not in "fiub":
@@ -250,7 +250,7 @@ def _allocate_together(group, xp, dtype, fill):
         starts.append(total)
         total = _aligned(total + v.size, dtype)
     # Padding is zero, so that an optimizer may update it along with the rest.
-    flat = xp.zeros(total, dtype)
+    flat = arrays.flat_zeros(xp, total, dtype)
     for v, start in zip(group, starts):
         if v.allocated:  # an initializer before it has read it
             continue
@@ -290,7 +290,8 @@ def _no_values(shape, dtype):
 
 
 def _aligned(n, dtype):
-    step = max(1, _ALIGN // dtype.itemsize)
+    """Return where a variable may begin: a whole number of lines, as BLAS and GPUs like it."""
+    step = max(1, arrays.LINE // dtype.itemsize)
     return -(-n // step) * step
 
 
@@ -321,7 +322,11 @@ def runs(variables):
         base, start = _place(v)
         last = found[-1] if found else None
         # Nothing but padding may lie between two neighbours: a frozen variable must not move.
-        if last is not None and last[0] is base and start == _aligned(last[3], v._dtype):
+        if (
+            last is not None
+            and last[0] is base
+            and start - last[2] == _aligned(last[3] - last[2], v._dtype)
+        ):
             last[1].append(v)
             last[3] = start + v.size
         else:

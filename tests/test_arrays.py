@@ -401,3 +401,11 @@ def test_a_forked_child_of_a_process_with_a_gpu_says_so(fake_cupy):
     for line in printed[:2]:
         assert "DeviceError" in line and "get_context('spawn')" in line
     assert printed[2:] == ["1.0", "0"]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int64"])
+@pytest.mark.parametrize("size", [0, 1, 100])
+def test_flat_zeros_begin_on_a_line(dtype, size):
+    made = arrays.flat_zeros(np, size, dtype)
+    assert made.shape == (size,) and made.dtype == dtype and not made.any()
+    assert not size or made.ctypes.data % arrays.LINE == 0

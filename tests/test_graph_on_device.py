@@ -15,6 +15,8 @@ from gpunet.ops import random
 from gpunet.training import step
 from gpunet.training.interrupts import Interrupts
 
+pytestmark = pytest.mark.usefixtures("plain_sums")
+
 
 @pytest.fixture(autouse=True)
 def own_generator(monkeypatch):

@@ -8,6 +8,7 @@ from gpunet.ops.index import one_hot_of
 from gpunet.ops.infer import axis_of, broadcast, reduced
 from gpunet.ops.nonlinear import sigmoid_of
 from gpunet.ops.norm import log_softmax_of
+from gpunet.ops.products import row_sums
 
 __all__ = [
     "categorical_crossentropy",
@@ -63,7 +64,9 @@ def categorical_crossentropy(xp, target, output, /, from_logits=False, axis=-1):
         clipped, inside = _clipped(xp, share)
         logs = xp.log(clipped)
         saved = (target, logs, share, inside, total, axis)
-    return -((target * logs).sum(axis=axis)), saved
+    product = target * logs
+    last = axis in (-1, product.ndim - 1)
+    return -(row_sums(xp, product) if last else product.sum(axis=axis)), saved
 
 
 @categorical_crossentropy.backward

@@ -12,15 +12,15 @@ import numpy as np
 from gpunet import threads
 from gpunet.ops.memory import empty
 
-__all__ = ["column_sums", "product"]
+__all__ = ["column_sums", "product", "row_sums"]
 
 # Set by gpunet.fused.gemm: function (xp, a, b, out) -> result, or None where it hasn't got one.
 on_gpu = None
 
 # Multiplications from which several threads pay.
 _SPREAD = 2**23
-# Rows up to which a product with ones adds them up.
-_FEW = 4096
+# Rows, and elements of each, up to which a product with ones adds them up.
+_FEW, _SHORT = 4096, 64
 
 
 def product(xp, a, b, out=None):
@@ -74,6 +74,13 @@ def column_sums(xp, g):
     if xp is np and g.dtype.char in "fd" and g.shape[0] <= _FEW:
         return np.dot(_ones(g.shape[0], g.dtype), g)
     return g.sum(axis=0)
+
+
+def row_sums(xp, x):
+    """Return the sums over the last axis, likewise where it is short."""
+    if xp is np and x.dtype.char in "fd" and x.ndim > 1 and 0 < x.shape[-1] <= _SHORT:
+        return x.dot(_ones(x.shape[-1], x.dtype))
+    return x.sum(axis=-1)
 
 
 @functools.lru_cache(maxsize=64)

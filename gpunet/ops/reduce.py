@@ -38,7 +38,8 @@ def spread(xp, gy, shape, axis):
         axis: tuple of ints >= 0.
     """
     shape = tuple(shape)
-    gy = gy.reshape(tuple([1 if i in axis else n for i, n in enumerate(shape)]))
+    if len(axis) < len(shape) or xp is not np:
+        gy = gy.reshape(tuple([1 if i in axis else n for i, n in enumerate(shape)]))
     if xp is np and gy.size <= _SMALL and math.prod(shape) <= _SMALL:
         y = np.empty(shape, gy.dtype)  # a third of the time that a view takes
         y[...] = gy

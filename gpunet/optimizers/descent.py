@@ -10,6 +10,7 @@ import numpy as np
 from gpunet import registry
 from gpunet.optimizers.base import Optimizer
 from gpunet.optimizers.hyper import Hyper, epsilon_or_default, not_negative
+from gpunet.optimizers.passes import average, descend
 
 __all__ = ["SGD", "RMSprop", "Adagrad", "Adadelta", "Ftrl"]
 
@@ -71,10 +72,10 @@ class SGD(_Momentum):
     def update(self, xp, coefficients, w, g, slots, scratch):
         rate, momentum = coefficients
         (t,) = scratch
-        xp.multiply(g, rate, out=t)
         if not slots:
-            xp.subtract(w, t, out=w)
+            descend(xp, w, g, rate, t)
             return
+        xp.multiply(g, rate, out=t)
         (v,) = slots
         xp.multiply(v, momentum, out=v)
         xp.subtract(v, t, out=v)
@@ -148,7 +149,7 @@ class RMSprop(_Momentum):
         (t,) = scratch
         rms = slots[0]
         xp.multiply(g, g, out=t)
-        _average(xp, rms, t, rho, rest)
+        average(xp, rms, t, rho, rest)
         if self.centered:
             mg = slots[-1]
             xp.multiply(g, rest, out=t)
@@ -165,13 +166,12 @@ class RMSprop(_Momentum):
             xp.sqrt(rms, out=t)
             xp.add(t, epsilon, out=t)
         xp.divide(g, t, out=t)
-        xp.multiply(t, rate, out=t)
         if self._has_momentum:
             v = slots[1]
-            xp.multiply(v, momentum, out=v)
-            xp.add(v, t, out=v)
-            t = v
-        xp.subtract(w, t, out=w)
+            average(xp, v, t, momentum, rate)
+            xp.subtract(w, v, out=w)
+        else:
+            descend(xp, w, t, rate, t)
 
     def idle(self, xp, coefficients, w, zeros, slots, scratch):
         if self._has_momentum:
@@ -230,8 +230,7 @@ class Adagrad(Optimizer):
             xp.add(total, epsilon, out=t)
             xp.sqrt(t, out=t)
         xp.divide(g, t, out=t)
-        xp.multiply(t, rate, out=t)
-        xp.subtract(w, t, out=w)
+        descend(xp, w, t, rate, t)
 
 
 @registry.optimizers.register("adadelta")
@@ -272,16 +271,15 @@ class Adadelta(Optimizer):
         gradients, updates = slots
         t, u = scratch
         xp.multiply(g, g, out=t)
-        _average(xp, gradients, t, rho, rest)
+        average(xp, gradients, t, rho, rest)
         xp.add(updates, epsilon, out=t)
         xp.add(gradients, epsilon, out=u)
         xp.divide(t, u, out=t)
         xp.sqrt(t, out=t)
         xp.multiply(t, g, out=t)
         xp.multiply(t, t, out=u)
-        _average(xp, updates, u, rho, rest)
-        xp.multiply(t, rate, out=t)
-        xp.subtract(w, t, out=w)
+        average(xp, updates, u, rho, rest)
+        descend(xp, w, t, rate, t)
 
 
 @registry.optimizers.register("ftrl")
@@ -401,10 +399,3 @@ class Ftrl(Optimizer):
             xp.sqrt(total, out=out)
         else:
             xp.power(total, -self.learning_rate_power, out=out)
-
-
-def _average(xp, mean, new, rho, rest):
-    """Move a running mean on: ``mean = rho * mean + rest * new``; ``new`` is overwritten."""
-    xp.multiply(mean, rho, out=mean)
-    xp.multiply(new, rest, out=new)
-    xp.add(mean, new, out=mean)

@@ -5,6 +5,7 @@ import numpy as np
 from gpunet import registry
 from gpunet.optimizers.base import Optimizer
 from gpunet.optimizers.hyper import Hyper, epsilon_or_default
+from gpunet.optimizers.passes import approach, descend
 
 __all__ = ["Adam", "AdamW", "Adamax", "Nadam"]
 
@@ -83,16 +84,15 @@ class Adam(_Moments):
         rate, rest_1, rest_2, epsilon = coefficients
         m, v, *vhat = slots
         (t,) = scratch
-        _approach(xp, m, g, rest_1, t)
+        approach(xp, m, g, rest_1, t)
         xp.multiply(g, g, out=t)
-        _approach(xp, v, t, rest_2, t)
+        approach(xp, v, t, rest_2, t)
         for largest in vhat:
             v = xp.maximum(largest, v, out=largest)
         xp.sqrt(v, out=t)
         xp.add(t, epsilon, out=t)
         xp.divide(m, t, out=t)
-        xp.multiply(t, rate, out=t)
-        xp.subtract(w, t, out=w)
+        descend(xp, w, t, rate, t)
 
 
 @registry.optimizers.register("adamw")
@@ -187,14 +187,13 @@ class Adamax(_Moments):
         rate, rest_1, beta_2, epsilon = coefficients
         m, v = slots
         (t,) = scratch
-        _approach(xp, m, g, rest_1, t)
+        approach(xp, m, g, rest_1, t)
         xp.multiply(v, beta_2, out=v)
         xp.absolute(g, out=t)
         xp.maximum(v, t, out=v)
         xp.add(v, epsilon, out=t)
         xp.divide(m, t, out=t)
-        xp.multiply(t, rate, out=t)
-        xp.subtract(w, t, out=w)
+        descend(xp, w, t, rate, t)
 
 
 @registry.optimizers.register("nadam")
@@ -279,24 +278,15 @@ class Nadam(_Moments):
         rate, rest_1, rest_2, correction, for_g, for_m, epsilon = coefficients
         m, v = slots
         t, u = scratch
-        _approach(xp, m, g, rest_1, t)
+        approach(xp, m, g, rest_1, t)
         xp.multiply(g, g, out=t)
-        _approach(xp, v, t, rest_2, t)
+        approach(xp, v, t, rest_2, t)
         xp.multiply(v, correction, out=u)
         xp.sqrt(u, out=u)
         xp.add(u, epsilon, out=u)
         xp.multiply(g, for_g, out=t)
         xp.divide(t, u, out=t)
-        xp.multiply(t, rate, out=t)
-        xp.subtract(w, t, out=w)
+        descend(xp, w, t, rate, t)
         xp.multiply(m, for_m, out=t)
         xp.divide(t, u, out=t)
-        xp.multiply(t, rate, out=t)
-        xp.subtract(w, t, out=w)
-
-
-def _approach(xp, mean, new, rest, t):
-    """Move a running mean on: ``mean += rest * (new - mean)``; ``t`` is scratch, may be new."""
-    xp.subtract(new, mean, out=t)
-    xp.multiply(t, rest, out=t)
-    xp.add(mean, t, out=mean)
+        descend(xp, w, t, rate, t)

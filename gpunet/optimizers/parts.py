@@ -25,6 +25,8 @@ __all__ = ["Store", "Plan"]
 # On ten million weights Adam takes the same time with a half to four times as many, and 1.4
 # times as long with an eighth.
 CACHE = 1 << 18
+# Elements that blocks are whole multiples of: a cache line of the smallest.
+_LINE = arrays.LINE // 2
 # Blocks of a part from which several threads pay.
 _SPREAD = 4
 # Scattered weights up to this size are gathered into one part: on NumPy, elsewhere.
@@ -54,7 +56,9 @@ class Arena:
     def slot(self, name, initial):
         """Return the flat array of a slot; made at first use, every element ``initial``."""
         if name not in self.flat:
-            self.flat[name] = self.xp.full(self.size, initial, self.dtype)
+            made = self.flat[name] = arrays.flat_zeros(self.xp, self.size, self.dtype)
+            if initial:
+                made[...] = initial
         return self.flat[name]
 
 
@@ -183,7 +187,7 @@ class Plan:
         self.xp = arrays.module_of(weights[0].array) if weights else None
         block = float("inf")
         if self.xp is np:
-            block = max(CACHE // (2 + len(slots) + scratch), SMALL[0])
+            block = max(CACHE // (2 + len(slots) + scratch) // _LINE * _LINE, SMALL[0])
         self.parts = _scattered(_neighbours(weights, entries, block), block)
         self.dtypes = {p.dtype for p in self.parts}
         lengths = {
@@ -202,7 +206,7 @@ class _Rooms:
     __slots__ = ("_make", "_free")
 
     def __init__(self, xp, length, dtype, count):
-        self._make = lambda: [xp.empty(length, dtype) for _ in range(count)]
+        self._make = lambda: [arrays.flat_zeros(xp, length, dtype) for _ in range(count)]
         self._free = [self._make()]
 
     @property
@@ -311,14 +315,14 @@ class Part:
         flat, first, end, _ = self.segments[0]
         self.staged = []
         if len(self.segments) > 1 or flat.dtype != dtype:
-            w = xp.zeros(self.size, dtype)
+            w = arrays.flat_zeros(xp, self.size, dtype)
             for flat, first, end, place in self.segments:
                 place -= start
                 self.staged.append((flat[first:end], w[place : place + end - first]))
         else:
             w = flat[first:end]
         if buffered or self.staged or len(self.members) > 1:
-            self.grad = xp.zeros(self.size, dtype)
+            self.grad = arrays.flat_zeros(xp, self.size, dtype)
             self.views = [
                 (i, self.grad[e.start - start : e.stop - start].reshape(tuple(e.ref().shape)))
                 for i, e in self.members

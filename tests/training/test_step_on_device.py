@@ -16,6 +16,9 @@ X = np.random.default_rng(1).standard_normal((24, 6)).astype("float32")
 Y = np.arange(24) % 3
 
 
+pytestmark = pytest.mark.usefixtures("plain_sums")
+
+
 @pytest.fixture(autouse=True)
 def own_generator(monkeypatch):
     """A generator whose state doesn't stay behind on a device that is gone."""
