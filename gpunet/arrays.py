@@ -15,6 +15,7 @@ from contextvars import ContextVar
 
 import numpy as np
 
+from gpunet import gpu
 from gpunet.errors import DeviceError
 from gpunet.recording import host_reads
 
@@ -232,6 +233,8 @@ def device(name):
     token = _scoped.set(chosen)
     try:
         with place:
+            if chosen.kind == "gpu":
+                gpu.enter(chosen.xp)
             yield chosen
     finally:
         _scoped.reset(token)
@@ -250,6 +253,7 @@ def devices():
 def _activate(chosen):
     if chosen.kind == "gpu":
         chosen.xp.cuda.Device(chosen.index).use()
+        gpu.enter(chosen.xp)
     _thread.device = chosen
 
 

@@ -7,6 +7,7 @@ import warnings
 __all__ = [
     "GpunetError",
     "DeviceError",
+    "DeviceMemoryError",
     "DownloadError",
     "GraphError",
     "ShapeError",
@@ -40,6 +41,10 @@ class GpunetError(Exception):
 
 class DeviceError(GpunetError, ValueError):
     """A device was asked for that this machine or installation doesn't have."""
+
+
+class DeviceMemoryError(GpunetError, MemoryError):
+    """A GPU has no memory left, or none below its limit; the text says what was asked for."""
 
 
 class DownloadError(GpunetError, OSError, ValueError):

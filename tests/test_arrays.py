@@ -50,6 +50,38 @@ class _Runtime:
             raise RuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")
         return int(os.environ["FAKE"])
 
+    def getDevice(self):
+        return getattr(_thread, "id", 0)
+
+    def memGetInfo(self):
+        return 6 << 30, 8 << 30
+
+
+class _Stream:
+    ptr = 7
+
+    def __init__(self, non_blocking):
+        assert non_blocking
+
+    def use(self):
+        _thread.stream = self
+
+
+class _Null:
+    ptr = 0
+
+
+class _Pool:
+    def malloc(self, size):
+        raise AssertionError("nothing is allocated here")
+
+
+_default = _Pool()
+
+
+def get_default_memory_pool():
+    return _default
+
 
 class _Device:
     def __init__(self, id=None):
@@ -67,7 +99,10 @@ class _Device:
 
 
 class cuda:
-    Device, runtime = _Device, _Runtime()
+    Device, runtime, Stream, MemoryPool = _Device, _Runtime(), _Stream, _Pool
+    get_allocator = staticmethod(lambda: _default.malloc)
+    set_allocator = staticmethod(lambda allocator: None)
+    get_current_stream = staticmethod(lambda: getattr(_thread, "stream", _Null))
 
 
 def asarray(values, dtype=None):

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 
 import numpy as np
 
-from gpunet import arrays, config, recording
+from gpunet import arrays, config, gpu, recording
 from gpunet.autodiff import autocast
 from gpunet.autodiff.tape import active, taped
 from gpunet.tensor import Operators, Symbolic, Tensor, convert_to_tensor
@@ -317,6 +317,8 @@ def _on_one_device(values):
     found = [arrays.module_of(v) for v in values if not isinstance(v, _NUMBERS)]
     xp = next((m for m in found if m is not np), np)
     if xp is not np:
+        if xp.__name__ == "cupy":
+            gpu.enter(xp)  # the first op of a thread
         for i, v in enumerate(values):
             if isinstance(v, (np.ndarray, np.generic)):
                 values[i] = xp.asarray(v)

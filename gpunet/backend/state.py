@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from gpunet import config
+from gpunet import config, gpu
 from gpunet.backend import randomness
 from gpunet.backend.expression import Expression, expression
 from gpunet.context import reset_uids, set_learning_phase, unique_name
 from gpunet.graph import SymbolicTensor
 from gpunet.layers.input import Input, InputLayer
-from gpunet.ops import broadcast_to
+from gpunet.ops import broadcast_to, memory
 from gpunet.repeated import current as repeats
 from gpunet.tensor import Operators, Tensor, convert_to_tensor, value_of
 from gpunet.variables import Variable
@@ -47,10 +47,15 @@ def backend():
 
 
 def clear_session():
-    """Start the counters of names and of seeded draws anew, and set the learning phase to 0."""
+    """Start anew: counters of names and of seeded draws, the learning phase 0, memory given back.
+
+    What arrays still use stays as it is.
+    """
     reset_uids()
     randomness.reset()
     set_learning_phase(0)
+    memory.release()
+    gpu.release()
 
 
 def variable(value, dtype=None, name=None, constraint=None):

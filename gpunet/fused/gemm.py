@@ -7,7 +7,7 @@ A product of arrays in rows is one of their transposes in columns, with the fact
 import functools
 import math
 
-from gpunet import config
+from gpunet import config, gpu
 from gpunet.errors import KernelError
 from gpunet.fused import cublaslt
 from gpunet.fused.cublaslt import TYPES, Plan, Product
@@ -223,8 +223,8 @@ class _Call:
         plan = _plan(product)
         if not plan.supported:
             return False
-        stream = self.xp.cuda.get_current_stream().ptr
-        workspace = _workspace(device, stream, size).ptr
+        stream, owner = _stream_and_owner(self.xp, device)
+        workspace = _workspace(device, owner, size).ptr
         for place in places:
             plan.run(*place, at, workspace, stream)
         return True
@@ -242,6 +242,15 @@ def _compute(dtype):
 
 def _workspace_size(capability):
     return 32 << 20 if capability >= 90 else 4 << 20
+
+
+def _stream_and_owner(xp, device):
+    """Return the addresses of the current stream and of the one that the work will run on.
+
+    A graph is captured on a stream where nothing runs, and launched on gpunet's own.
+    """
+    stream = xp.cuda.get_current_stream()
+    return stream.ptr, gpu.home_stream(device) if stream.is_capturing() else stream.ptr
 
 
 @functools.cache

@@ -9,6 +9,8 @@ import contextlib
 import gc
 import threading
 
+from gpunet.gpu import free_bytes
+
 __all__ = ["Graphs", "has_graphs", "free_memory"]
 
 _AHEAD = 4  # launches that may wait for the GPU: Ctrl-C takes effect when these are through
@@ -22,7 +24,7 @@ def has_graphs(xp):
 
 def free_memory(xp):
     """Return how many bytes of a GPU could still be allocated."""
-    return xp.cuda.runtime.memGetInfo()[0] + xp.get_default_memory_pool().free_bytes()
+    return free_bytes(xp)
 
 
 class Graphs:

@@ -11,7 +11,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-__all__ = ["empty"]
+__all__ = ["empty", "release"]
 
 LEAST = 2**18  # bytes from which on memory is kept
 MOST = 2**28  # bytes of free rooms in all
@@ -62,8 +62,19 @@ class _Free:
                 oldest, rooms = self._kept.popitem(last=False)
                 self._total -= oldest * len(rooms)
 
+    def clear(self):
+        """Let go of all of it."""
+        with self._lock:
+            self._kept.clear()
+            self._total = 0
+
 
 _free = _Free()
+
+
+def release():
+    """Give the memory that is kept for later back."""
+    _free.clear()
 
 
 def _forget():

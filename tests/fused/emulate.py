@@ -186,13 +186,20 @@ class _Memory:
         self.ptr, self.size = self._bytes.ctypes.data, size
 
 
+class _Stream:
+    """Stands in for cupy.cuda.Stream."""
+
+    ptr = 0
+
+    def is_capturing(self):
+        return False
+
+
 class _Module:
     """NumPy under CuPy's name."""
 
     __name__ = "cupy"
-    cuda = types.SimpleNamespace(
-        Device=_Device, Memory=_Memory, get_current_stream=lambda: types.SimpleNamespace(ptr=0)
-    )
+    cuda = types.SimpleNamespace(Device=_Device, Memory=_Memory, get_current_stream=_Stream)
     RawModule = RawModule
     empty = staticmethod(_empty)
 

@@ -1,10 +1,12 @@
 """Matrix products through cuBLASLt, against a stand-in that goes by its documentation."""
 
+import types
+
 import emulate
 import numpy as np
 import pytest
 
-from gpunet import config, ops
+from gpunet import config, gpu, ops
 from gpunet.errors import KernelError
 from gpunet.fused import cublaslt, launch
 from gpunet.fused import gemm as gemm_module
@@ -319,3 +321,13 @@ def test_chips_have_their_workspace():
     assert gemm_module._workspace(0, 1, 64) is gemm_module._workspace(0, 1, 64)
     assert gemm_module._workspace(0, 1, 64) is not gemm_module._workspace(0, 2, 64)
     assert launch.chip().capability == 90
+
+
+def test_under_capture_the_workspace_is_that_of_the_stream_that_work_runs_on(monkeypatch):
+    """A graph's own stream never runs; a workspace for it would be made during the capture."""
+    monkeypatch.setattr(gpu, "_streams", {0: types.SimpleNamespace(ptr=55)})
+    for capturing, owner in ((False, 9), (True, 55)):
+        stream = types.SimpleNamespace(ptr=9, is_capturing=lambda c=capturing: c)
+        cuda = types.SimpleNamespace(get_current_stream=lambda s=stream: s)
+        xp = types.SimpleNamespace(cuda=cuda)
+        assert gemm_module._stream_and_owner(xp, 0) == (9, owner)
