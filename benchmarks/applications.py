@@ -1,12 +1,17 @@
-"""Building VGG19, ResNet50 and MobileNetV2, and predicting one image, beside tf_keras."""
+"""Building VGG19, ResNet50 and MobileNetV2, and predicting one image, beside all of Keras.
 
-from benchmarks import application_worker
+Keras 3 on JAX and on PyTorch are measured where their environments are there, which
+``python -m benchmarks cpu --peers keras-jax,keras-torch`` makes.
+"""
+
+from benchmarks import application_worker, peers
 from benchmarks.common import Report, child, engines, interleaved, paired_ratio, spread
 
 __all__ = ["NAME", "ROUNDS", "run"]
 
 NAME = "applications"
 ROUNDS = 3
+MODULES = {"gpunet": "gpunet", "tf_keras": "tf_keras", "keras-jax": "keras", "keras-torch": "keras"}
 _COLUMNS = ("build, s", "first, ms", "predict, ms", "times as fast", "CPU, ms", "peak, MB")
 
 
@@ -20,28 +25,23 @@ def run(rounds, peer_python=None):
     Returns:
         Report.
     """
-    pythons = engines(peer_python)
+    pythons = {**engines(peer_python), **peers.found(("keras-jax", "keras-torch"))}
     results = {engine: {} for engine in pythons}
     rows = []
     for model in application_worker.MODELS:
         for engine in interleaved(pythons, rounds):
-            command = ["--engine", engine, "--model", model]
-            sample = child(pythons[engine], "-m", "benchmarks.application_worker", *command)
+            command = ["--engine", MODULES[engine], "--model", model]
+            sample = child(
+                pythons[engine], "-m", "benchmarks.application_worker", *command,
+                variables=peers.variables(engine),
+            )  # fmt: skip
             results[engine].setdefault(model, []).append(sample)
         for engine in pythons:
             rows.append(_row(model, engine, results))
     return Report(
         name=NAME,
         title="one image of 224 x 224, float32, CPU; median (range) of processes",
-        columns=(
-            "",
-            "build, s",
-            "first, ms",
-            "predict, ms",
-            "times as fast",
-            "CPU, ms",
-            "peak, MB",
-        ),
+        columns=("", *_COLUMNS),
         rows=rows,
         samples=results,
         settings={"rounds": rounds, "models": application_worker.MODELS},

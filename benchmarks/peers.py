@@ -4,7 +4,7 @@ import importlib.util
 
 from benchmarks.common import ROOT
 
-__all__ = ["PEERS", "variables", "pythons"]
+__all__ = ["PEERS", "found", "variables", "pythons"]
 
 # Name -> (environment, Keras's backend).
 PEERS = {
@@ -41,6 +41,13 @@ def pythons(names):
         return {name: made.make(PEERS[name][0]) for name in names}
     except made.PeerEnvironmentError as error:
         raise SystemExit(f"the environment of a peer can't be made: {error}") from None
+
+
+def found(names):
+    """Return name -> Python for those of some peers whose environments are there already."""
+    made = _make_env()
+    pythons = {name: made.python_of(PEERS[name][0]) for name in names}
+    return {name: python for name, python in pythons.items() if python}
 
 
 def variables(name):
