@@ -8,6 +8,7 @@ It runs in the library's own environment, so it imports nothing but NumPy and th
 """
 
 import argparse
+import dataclasses
 import importlib
 import json
 import statistics
@@ -15,7 +16,7 @@ import time
 
 MODULES = {"gpunet": "gpunet", "tf_keras": "tf_keras", "keras-jax": "keras",
            "keras-torch": "keras", "torch": "torch", "torch-last": "torch",
-           "torch-compile": "torch"}  # fmt: skip
+           "torch-compile": "torch", "torch-graphs": "torch"}  # fmt: skip
 
 __all__ = ["MODULES"]
 
@@ -65,7 +66,12 @@ class TorchModel:
         known = {"binary_crossentropy": f.binary_cross_entropy_with_logits,
                  "categorical_crossentropy": f.cross_entropy, "mse": f.mse_loss}  # fmt: skip
         self.losses = [known[name] for name in losses]
-        self.optimizer = torch.optim.RMSprop(module.parameters(), lr=1e-3, alpha=0.9, eps=1e-7)
+        self.graph = None
+        self.captures = way == "torch-graphs" and device == "cuda"
+        options = {"capturable": True} if self.captures else {}
+        self.optimizer = torch.optim.RMSprop(
+            module.parameters(), lr=1e-3, alpha=0.9, eps=1e-7, **options
+        )
 
     def tensors(self, arrays):
         found = [self.torch.from_numpy(a).to(self.device) for a in as_list(arrays)]
@@ -82,6 +88,25 @@ class TorchModel:
         self.optimizer.step()
         return total.detach()
 
+    def captured(self, x, y):
+        """Do a step as one CUDA graph, which is captured at the first call."""
+        torch = self.torch
+        if self.graph is None:
+            self.rooms = [a.clone() for a in x], [a.clone() for a in y]
+            aside = torch.cuda.Stream()
+            aside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(aside):
+                for _ in range(3):
+                    self.step(*self.rooms)
+            torch.cuda.current_stream().wait_stream(aside)
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph):
+                self.total = self.step(*self.rooms)
+        for room, a in zip(self.rooms[0] + self.rooms[1], [*x, *y]):
+            room.copy_(a)
+        self.graph.replay()
+        return self.total
+
     def train_on_batch(self, x, y):
         self.module.train()
         return self.step(self.tensors(x), self.tensors(y)).item()
@@ -90,8 +115,9 @@ class TorchModel:
         self.module.train()
         x, y = self.tensors(x), self.tensors(y)
         total = 0.0
+        step = self.captured if self.captures else self.step
         for rows in self.torch.randperm(len(x[0]), device=self.device).split(batch_size):
-            total += self.step([a[rows] for a in x], [a[rows] for a in y])
+            total += step([a[rows] for a in x], [a[rows] for a in y])
         return float(total)
 
     def predict(self, x, batch_size=32, **_):
@@ -155,6 +181,8 @@ def measure(engine, name, seconds, save, device):
     from benchmarks.workloads import WORKLOADS
 
     workload = WORKLOADS[name]
+    if device == "cuda":
+        workload = dataclasses.replace(workload, steps=workload.steps * workload.longer)
     batch = workload.batch
     model, x, y = make(engine, library, workload, name, device)
     head, target = simple([a[:batch] for a in x]), simple([a[:batch] for a in y])

@@ -23,6 +23,7 @@ class Workload:
         steps: int, batches of an epoch.
         trains: bool, False where `predict` of one sample alone is measured.
         words: str, what the table says of it.
+        longer: int, how many times as many batches an epoch has on a GPU.
     """
 
     build: object
@@ -32,6 +33,7 @@ class Workload:
     steps: int
     trains: bool = True
     words: str = ""
+    longer: int = 10
 
     def losses(self):
         """Return the name of each output's loss."""
@@ -228,9 +230,11 @@ def vgg19(k):
 
 WORKLOADS = {
     "mlp": Workload(mlp, [((784,), 0)], [(10,)], 64, 50, words="784-64-64-10"),
-    "mlp_wide": Workload(mlp_wide, [((784,), 0)], [(10,)], 128, 20, words="784-512-512-10"),
+    "mlp_wide": Workload(
+        mlp_wide, [((784,), 0)], [(10,)], 128, 20, words="784-512-512-10", longer=20
+    ),
     "mnist_cnn": Workload(mnist_cnn, [((28, 28, 1), 0)], [(10,)], 128, 4),
-    "toy_resnet": Workload(toy_resnet, [((32, 32, 3), 0)], [(10,)], 64, 4),
+    "toy_resnet": Workload(toy_resnet, [((32, 32, 3), 0)], [(10,)], 64, 4, longer=50),
     "resnet20": Workload(resnet20, [((32, 32, 3), 0)], [(10,)], 32, 4, words="CIFAR sizes"),
     "vgg_like": Workload(vgg_like, [((100, 100, 3), 0)], [(10,)], 32, 2, words="100 x 100 x 3"),
     "autoencoder": Workload(autoencoder, [((28, 28, 1), 0)], [(28, 28, 1)], 64, 8),
@@ -245,5 +249,7 @@ WORKLOADS = {
     "bidirectional": Workload(bidirectional, [((100,), 20000)], [(1,)], 32, 10, words="LSTM(64)"),
     "char_lstm": Workload(char_lstm, [((40, 60), 0)], [(60,)], 128, 5, words="LSTM(128)"),
     "conv_lstm": Workload(conv_lstm, [((8, 16, 16, 1), 0)], [(16, 16, 1)], 8, 4),
-    "vgg19": Workload(vgg19, [((224, 224, 3), 0)], [(1000,)], 1, 1, False, "one image, predict"),
+    "vgg19": Workload(
+        vgg19, [((224, 224, 3), 0)], [(1000,)], 1, 1, False, "one image, predict", longer=1
+    ),
 }

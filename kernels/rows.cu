@@ -99,7 +99,7 @@ extern "C" __global__ void sparse_forward(const long long* __restrict__ target,
         level[row] = top;
         loss[row] = ignores && t == ignored ? (real)0
                     : there                 ? top - x[row * columns + t]
-                                            : (real)NAN;
+                                            : (real)nan("");  // the macro is the host's
     }
 }
 

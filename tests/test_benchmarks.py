@@ -18,7 +18,16 @@ def gpu(monkeypatch):
 
     monkeypatch.setattr(gpu, "_there", lambda engines: ({n: engines[n] for n in ("gpunet",)}, []))
     monkeypatch.setattr(gpu, "_clocks", lambda: {"name": "NVIDIA H200"})
+    monkeypatch.setattr(gpu, "_run_part", part)
     return gpu
+
+
+def part(name, cold, args):
+    return {
+        "optimizer": {"rules": {"Adam": {"part_of_copy": 0.85}}},
+        "first_step": {"captured_s": 21.0 if cold else 2.0},
+        "graphs": {"captured": 3, "launched": 90},
+    }[name]
 
 
 def sample(engine, how, workload, seconds):
@@ -42,13 +51,55 @@ def test_gpu_benchmark_goes_on_where_it_ended(gpu, monkeypatch, tmp_path):
     assert asked == ["mlp", "mnist_cnn", "mnist_cnn"]
     (written,) = tmp_path.glob("h200-*.json")
     result = json.loads(written.read_text(encoding="utf8"))
-    assert set(result["samples"]["processes"]) == {"mlp/gpunet/0", "mnist_cnn/gpunet/0"}
+    assert set(result["samples"]["processes"]) == {
+        "mlp/gpunet/0", "mnist_cnn/gpunet/0", "part graphs/warm/0", "part optimizer/warm/0",
+        "part first_step/cold/0", "part first_step/warm/0",
+    }  # fmt: skip
 
 
 def test_gpu_benchmark_keeps_to_its_budget(gpu, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(gpu, "_run", sample)
     gpu.main(["--workloads", "mlp", "--json", str(tmp_path), "--budget", "1"])
     assert "the budget ended before mlp/gpunet/0" in capsys.readouterr().out
+
+
+def test_gpu_benchmark_says_which_targets_were_reached(gpu, monkeypatch, tmp_path, capsys):
+    both = ("gpunet", "torch-graphs")
+    monkeypatch.setattr(
+        gpu, "_there", lambda engines: ({n: {**gpu.OWN, **gpu.PEERS}[n] for n in both}, [])
+    )
+
+    def run(engine, how, workload, seconds):
+        return {**sample(engine, how, workload, seconds), "fit_ms": 0.05 if engine == "gpunet"
+                else 0.06}  # fmt: skip
+
+    monkeypatch.setattr(gpu, "_run", run)
+    gpu.main(["--workloads", "mlp_wide", "--json", str(tmp_path)])
+    shown = capsys.readouterr().out
+    reached = {
+        "us a step": "50.0", "with graphs": "1.20", "Adam over 10 M": "0.85", "cold cache": "21.00",
+    }  # fmt: skip
+    for words, value in reached.items():
+        line = next(line for line in shown.splitlines() if words in line)
+        assert value in line
+        assert line.split()[-1] == ("no" if words in ("with graphs", "cold cache") else "yes")
+
+
+@pytest.mark.parametrize("name", ["optimizer", "first_step", "graphs"])
+def test_gpu_parts_can_be_tried_on_a_cpu(name):
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu_parts", name, "--size", "4000", "--seconds", "0"],
+        cwd=ROOT, env={**os.environ, "GPUNET_DEVICE": "cpu"}, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    assert found["device"] == "cpu"
+    if name == "optimizer":
+        assert set(found["rules"]) == {"SGD", "SGD momentum", "Adam"}
+    elif name == "first_step":
+        assert found["import_s"] < found["first_step_s"] < found["captured_s"]
+    else:
+        assert found["captured"] == found["launched"] == 0 and found["graphs_us"] > 0
 
 
 def test_gpu_check_names_what_is_missing(tmp_path):
