@@ -6,6 +6,7 @@ from gpunet import config, gpu
 from gpunet.backend import randomness
 from gpunet.backend.expression import Expression, expression
 from gpunet.context import reset_uids, set_learning_phase, unique_name
+from gpunet.fused import graphs
 from gpunet.graph import SymbolicTensor
 from gpunet.layers.input import Input, InputLayer
 from gpunet.ops import broadcast_to, memory
@@ -49,8 +50,10 @@ def backend():
 def clear_session():
     """Start anew: counters of names and of seeded draws, the learning phase 0, memory given back.
 
-    What arrays still use stays as it is.
+    What arrays still use stays as it is. Graphs that steps became on a GPU are let go; models that
+    are trained on get new ones.
     """
+    graphs.forget()
     reset_uids()
     randomness.reset()
     set_learning_phase(0)

@@ -8,11 +8,13 @@ import collections
 import contextlib
 import gc
 import threading
+import weakref
 
 from gpunet.gpu import free_bytes
 
-__all__ = ["Graphs", "has_graphs", "free_memory"]
+__all__ = ["Graphs", "forget", "has_graphs", "free_memory", "holders"]
 
+holders = weakref.WeakSet()  # what keeps graphs, and lets go of them by its method `forget`
 _AHEAD = 4  # launches that may wait for the GPU: Ctrl-C takes effect when these are through
 _capturing = threading.Lock()
 
@@ -27,6 +29,12 @@ def free_memory(xp):
     return free_bytes(xp)
 
 
+def forget():
+    """Let go of all graphs and of their memory; who needs one captures it anew."""
+    for holder in list(holders):
+        holder.forget()
+
+
 class Graphs:
     """Captures functions on one device; what they allocate comes from one pool of memory.
 
@@ -35,11 +43,14 @@ class Graphs:
 
     Args:
         xp: array module.
+
+    Attributes:
+        lock: to be held from a launch until its results were taken.
     """
 
     def __init__(self, xp):
-        self.xp = xp
-        self._pool = xp.cuda.MemoryPool(self._allocate)
+        self.xp, self.lock = xp, threading.RLock()
+        self._pool = None
         # Of its own, so that no other thread's work gets into a graph; nothing runs there.
         self._stream = xp.cuda.Stream(non_blocking=True)
         self._under_way = collections.deque()
@@ -65,6 +76,7 @@ class Graphs:
             Exception: whatever the function raises, or CUDA; nothing is under capture then.
         """
         with _capturing, _no_collection(), self._stream:
+            self._pool = self._pool or self.xp.cuda.MemoryPool(self._allocate)
             with self.xp.cuda.using_allocator(self._pool.malloc):
                 self._stream.begin_capture()
                 try:
@@ -76,6 +88,13 @@ class Graphs:
                 graph = self._stream.end_capture()
         graph.upload()
         return graph, results
+
+    def give_back(self):
+        """Give memory back; no graph may be launched any more."""
+        for done in self._under_way:
+            done.synchronize()
+        self._under_way.clear()
+        self._pool = None
 
     def launch(self, graph):
         """Let a graph run on the current stream, after what was asked of it before."""

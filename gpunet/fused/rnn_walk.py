@@ -10,6 +10,7 @@ from gpunet import config
 from gpunet.fused import rnn_plan
 from gpunet.fused.launch import chip, launch
 from gpunet.fused.sources import source
+from gpunet.ops.products import product
 from gpunet.ops.rnn import project, project_backward, visible
 from gpunet.ops.rnn_steps import ACTIVATIONS, rows
 
@@ -313,12 +314,12 @@ class Walk:
         columns = []
         for first, last, left, right in groups:
             if not self.dropout:
-                columns.append(xp.matmul(rows(left).T, rows(right)))
+                columns.append(product(xp, rows(left).T, rows(right)))
                 continue
             for g in range(first, last):
                 keep = way.h_keep[g].astype(self.dtype) * self.dtype.type(self.scale)
                 own = right[:, :, (g - first) * u : (g - first + 1) * u]
-                columns.append(xp.matmul(rows(left * keep).T, rows(own)))
+                columns.append(product(xp, rows(left * keep).T, rows(own)))
         return columns[0] if len(columns) == 1 else xp.concatenate(columns, axis=1)
 
     def _bias_gradient(self, way, z, kept):

@@ -6,11 +6,9 @@ says why.
 """
 
 import logging
-import threading
 
 from gpunet import arrays, recording
 from gpunet.autodiff.tape import recording as taping
-from gpunet.fused.graphs import Graphs
 from gpunet.tensor import Tensor
 
 __all__ = ["Captured"]
@@ -29,6 +27,7 @@ class Captured:
     Args:
         recorded: `Recorded`.
         device: Device that it runs on.
+        graphs: `Graphs` of it, which functions may share.
         assumed: function () -> tuple of options that a graph takes for granted.
         refusal: function () -> why there can't be graphs, or None.
 
@@ -36,14 +35,13 @@ class Captured:
         reason: str, why there are no graphs, or None.
     """
 
-    def __init__(self, recorded, device, assumed, refusal):
+    def __init__(self, recorded, device, graphs, assumed, refusal):
         self.recorded, self.device = recorded, device
         self.assumed, self.refusal = assumed, refusal
         self.reason = None
-        self._graphs = Graphs(device.xp)
+        self._graphs, self._lock = graphs, graphs.lock
         self._programs = {}
         self._edits, self._taken, self._changes = recording.edits, None, 0
-        self._lock = threading.RLock()
 
     def __call__(self, *inputs):
         """Return the function's results as a list of arrays and Nones, as `Recorded` does."""

@@ -99,8 +99,13 @@ class Residence:
     def _settle(self):
         idle = [array for read, array in self._held if read() is None]
         if sum(a.nbytes for a in idle) > free_memory(self.xp) * _KEPT:
-            self._held = [h for h in self._held if h[0]() is not None]
-            self._forget()
+            self.drop()
+
+    def drop(self):
+        """Let go of what nobody reads any more, and of all graphs."""
+        self._held = [h for h in self._held if h[0]() is not None]
+        self._orders = [o for o in self._orders if o[0]() is not None]
+        self._forget()
 
 
 def _nobody():

@@ -13,7 +13,7 @@ import numpy as np
 from gpunet import arrays, threads
 from gpunet.autodiff import Recorded, Tape, no_tape
 from gpunet.context import learning_phase_scope
-from gpunet.fused.graphs import has_graphs
+from gpunet.fused.graphs import Graphs, has_graphs, holders
 from gpunet.layers.base import loss_scope
 from gpunet.mixed_precision import LossScaleOptimizer
 from gpunet.recording import constant, effect
@@ -118,18 +118,26 @@ class Steps:
             rules = [w.constraint for w in plan.weights if w.constraint is not None]
             return foreign([*self.objective.metrics, self.optimizer, *rules])
 
-        def assumed():
-            return self.optimizer.assumed()
+        def assumed():  # an optimizer needn't be one of ours, but then there are no graphs
+            return getattr(self.optimizer, "assumed", tuple)()
 
-        self.train = Captured(self.train, device, assumed, refusal)
-        self.test = Captured(self.test, device, tuple, refusal)
-        self.predict = Captured(self.predict, device, tuple, lambda: None)
-        self.residence = Residence(device.xp, self.forget)
+        place = device, Graphs(device.xp)
+        self.train = Captured(self.train, *place, assumed, refusal)
+        self.test = Captured(self.test, *place, tuple, refusal)
+        self.predict = Captured(self.predict, *place, tuple, lambda: None)
+        self._graphs = place[1]
+        self.residence = Residence(device.xp, self._drop_graphs)
+        holders.add(self)
 
-    def forget(self):
-        """Drop all graphs."""
+    def _drop_graphs(self):
         for function in (self.train, self.test, self.predict):
             function.forget()
+        self._graphs.give_back()
+
+    def forget(self):
+        """Drop all graphs, and data on the device that nobody reads any more."""
+        with self._graphs.lock:
+            self.residence.drop()
 
     def resident(self, mode, source, rows, times, interrupts):
         """Run a mode's function several times on data of the device; see `Captured.steps`.
@@ -141,7 +149,7 @@ class Steps:
         if interrupts is not None:
             interrupts.hold()
         try:
-            with threads.steady():
+            with threads.steady(), self.numerics():
                 return getattr(self, mode).steps(source, rows, times)
         finally:
             if interrupts is not None:

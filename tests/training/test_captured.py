@@ -500,6 +500,54 @@ def test_changes_act(change):
     assert cuda.launches > 30
 
 
+def test_graphs_and_idle_data_can_be_let_go():
+    """`clear_session` gives memory back, between fits and in one."""
+
+    def run(forget):
+        random._default.set_seed(0)
+        gpunet.utils.set_random_seed(3)
+        model = mlp()
+        hook = callbacks.LambdaCallback(on_epoch_end=lambda e, logs: forget())
+        history = model.fit(X, Y, epochs=5, batch_size=8, verbose=0, callbacks=[hook]).history
+        forget()
+        held = len(model._plan.steps.residence._held) if model._plan.steps.residence else 0
+        return history, model.evaluate(X, Y, verbose=0), held
+
+    random._default = random.Generator(0)
+    with fake_cuda.fake_cuda() as cuda:
+        want = run(lambda: None)
+        once = cuda.captures
+        got = run(K.clear_session)
+        assert cuda.captures - once > once
+    assert got[:2] == want[:2] and (got[2], want[2]) == (0, 2)
+
+
+@pytest.mark.filterwarnings("ignore:.*(overflow|invalid):RuntimeWarning")
+def test_mixed_precision(caplog):
+    """The loss scale lies in device memory: steps that are left out leave it halved."""
+
+    def run():
+        random._default.set_seed(0)
+        gpunet.utils.set_random_seed(3)
+        model = models.Sequential(
+            [
+                layers.Dense(8, activation="relu", input_shape=(6,), dtype="mixed_float16"),
+                layers.Dense(3, activation="softmax", dtype="float32"),
+            ]
+        )
+        rule = gpunet.mixed_precision.LossScaleOptimizer(
+            optimizers.SGD(0.1), initial_scale=2.0**30, dynamic_growth_steps=3
+        )
+        model.compile(rule, "sparse_categorical_crossentropy")
+        losses = model.fit(X, Y, batch_size=8, epochs=8, verbose=0, shuffle=False).history["loss"]
+        return losses, float(rule.loss_scale), int(rule.iterations)
+
+    with caplog.at_level(logging.INFO, "gpunet"):
+        got, cuda = on_graphs(run)
+    assert not [r for r in caplog.records if "graph" in r.getMessage()]
+    assert cuda.launches > 10 and got[2] < 56 and got[1] != 2.0**30
+
+
 def test_a_visit_to_another_device():
     """Random state that moves to the CPU and back isn't read where it was."""
 
