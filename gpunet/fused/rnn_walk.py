@@ -8,6 +8,7 @@ import numpy as np
 
 from gpunet import config
 from gpunet.fused import rnn_plan
+from gpunet.fused.gemm import gemm, takes
 from gpunet.fused.launch import chip, launch
 from gpunet.fused.sources import source
 from gpunet.ops.products import product
@@ -92,6 +93,10 @@ class Walk:
         self.xp, self.family, self.ways, self.options = xp, family, ways, options
         # Layers turn (N, T) masks by transposing them; the kernels want bytes in one piece.
         self.mask = None if mask is None else xp.ascontiguousarray(mask.astype(bool))
+        # Layers turn inputs by transposing them, too. Both ways may read the same ones.
+        made = {id(way.x): xp.ascontiguousarray(way.x) for way in ways}
+        for way in ways:
+            way.x = made[id(way.x)]
         first = ways[0]
         self.steps, self.batch = first.x.shape[:2]
         self.units, self.dtype = first.recurrent.shape[0], first.recurrent.dtype
@@ -185,9 +190,12 @@ class Walk:
     def _project(self):
         """Return what the inputs of all steps add to the gates, (T, N, D * G * U)."""
         xp, rate = self.xp, self.options.get("x_rate", 0.0)
+        first = self.ways[0]
+        if self._alike() and first.x_keep is None and takes(xp, first.x, first.kernel):
+            bias = self._biases()
+            return gemm(first.x, self._kernels(), bias=bias)
         if self._alike():
-            kernel, bias = self._kernels(), self._biases()
-            z = project(xp, self.ways[0].x, kernel, bias, self.ways[0].x_keep, rate)
+            z = project(xp, first.x, self._kernels(), self._biases(), first.x_keep, rate)
         else:
             parts = [
                 project(xp, way.x, way.kernel, _outer(way.bias), way.x_keep, rate)
@@ -242,9 +250,8 @@ class Walk:
             args = [z, self.recurrent, self.h, self.c, self.mask, self.h_keep, hs, kept, gy, gh,
                     gc, xp.zeros(len(self.ways), "uint32"), self.scale]  # fmt: skip
             self.run("walk_backward", args, self.steps * self.turns + 1, backward=True)
-        width = self.family.gates * self.units
-        columns = [z[:, :, d * width : (d + 1) * width] for d in range(len(self.ways))]
-        gxs, gkernels = self._projected(z, columns, needs)
+        columns = self._by_way(z)
+        gxs, gkernels, totals = self._projected(z, columns, needs)
         grads = []
         for d, way in enumerate(self.ways):
             own = kept[d] if kept is not None else None
@@ -252,7 +259,7 @@ class Walk:
             if needs[d][2]:
                 grecurrent = self._recurrent_gradient(way, d, columns[d], hs[d], own)
             if needs[d][3] and way.bias is not None:
-                gbias = self._bias_gradient(way, columns[d], own)
+                gbias = self._bias_gradient(way, columns[d], own, totals[d])
             ends = [g[d] for g in gstates]
             grads.append(self._as_weights([gkernels[d], grecurrent, gbias, *ends]))
         return self._as_weights(gxs), grads
@@ -280,22 +287,39 @@ class Walk:
         return self._joined(steps, self.dtype), last
 
     def _projected(self, z, columns, needs):
-        """Return the gradients of the inputs and of the kernels, lists."""
+        """Return the gradients of the inputs and of the kernels, and the sums of ``columns``.
+
+        Lists; the sums are Nones where no product gave them along the way.
+        """
         xp, rate = self.xp, self.options.get("x_rate", 0.0)
-        wants = [(any(n[0] for n in needs), any(n[1] for n in needs))]
-        if self._alike():
-            first = self.ways[0]
-            gx, gk = project_backward(xp, first.x, self._kernels(), first.x_keep, rate, z, wants[0])
-            width = self.family.gates * self.units
-            if gk is None or len(self.ways) == 1:
-                return [gx], [gk] * len(self.ways)
-            return [gx], [gk[:, d * width : (d + 1) * width] for d in range(len(self.ways))]
-        pairs = [
-            project_backward(xp, way.x, way.kernel, way.x_keep, rate, gz, need)
-            for way, gz, need in zip(self.ways, columns, needs)
-        ]
-        gxs, gks = zip(*pairs)
-        return list(gxs), list(gks)
+        first, count = self.ways[0], len(self.ways)
+        if not self._alike():
+            pairs = [
+                project_backward(xp, way.x, way.kernel, way.x_keep, rate, gz, need)
+                for way, gz, need in zip(self.ways, columns, needs)
+            ]
+            gxs, gkernels = zip(*pairs)
+            return list(gxs), list(gkernels), [None] * count
+        wants = [any(n[i] for n in needs) for i in (0, 1)]
+        total = None
+        if first.x_keep is None and takes(xp, first.x, first.kernel, z):
+            gx = gemm(z, self._kernels().T) if wants[0] else None
+            gkernel = None
+            if wants[1]:
+                total = xp.empty(z.shape[2:], z.dtype)
+                gkernel = gemm(rows(first.x).T, rows(z), sums=total)
+        else:
+            gx, gkernel = project_backward(
+                xp, first.x, self._kernels(), first.x_keep, rate, z, wants
+            )
+        return [gx], self._by_way(gkernel), self._by_way(total)
+
+    def _by_way(self, joined):
+        """Return the parts of an array (..., D * G * U), or Nones for None."""
+        if joined is None or len(self.ways) == 1:
+            return [joined] * len(self.ways)
+        width = self.family.gates * self.units
+        return [joined[..., d * width : (d + 1) * width] for d in range(len(self.ways))]
 
     def _recurrent_gradient(self, way, d, z, hs, kept):
         """Return the gradient of the recurrent kernel, from all steps at once."""
@@ -322,12 +346,14 @@ class Walk:
                 columns.append(product(xp, rows(left * keep).T, rows(own)))
         return columns[0] if len(columns) == 1 else xp.concatenate(columns, axis=1)
 
-    def _bias_gradient(self, way, z, kept):
-        gbias = z.sum(axis=(0, 1), dtype=self.real)
+    def _bias_gradient(self, way, z, kept, gbias):
+        if gbias is None:
+            gbias = z.sum(axis=(0, 1), dtype=self.real)
         if way.bias.ndim == 2:
             inner = gbias
             if kept is not None:
-                inner = self.xp.concatenate([gbias[: 2 * self.units], kept.sum(axis=(0, 1))])
+                last = kept.sum(axis=(0, 1)).astype(gbias.dtype, copy=False)
+                inner = self.xp.concatenate([gbias[: 2 * self.units], last])
             gbias = self.xp.stack([gbias, inner])
         return gbias
 

@@ -271,6 +271,17 @@ def test_the_same_bits_every_time(layout, rng):
 
 
 @needs_gcc
+@pytest.mark.parametrize("drop", [False, True])
+def test_products_can_be_captured(drop, rng, monkeypatch):
+    """CuPy's own matrix products can't."""
+    for name in ("matmul", "dot", "tensordot"):
+        monkeypatch.setattr(emulate.as_cupy, name, None, raising=False)
+    args = inputs(rng, 4, 2, False) + masks(rng, 4, drop=drop)
+    options = {"sequences": True, **({"x_rate": 0.3, "h_rate": 0.3} if drop else {})}
+    same(*both(rnn.lstm, args, options, rng), 1e-11)
+
+
+@needs_gcc
 def test_masks_may_be_strided(rng):
     """As layers give them: a mask (N, T), transposed."""
     args = inputs(rng, 4, 2, False) + masks(rng, 4, drop=False)
