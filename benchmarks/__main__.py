@@ -1,10 +1,10 @@
 """Run the benchmarks.
 
     python -m benchmarks [--only NAME] [--rounds N] [--peer-python PATH] [--json [FOLDER]]
-    python -m benchmarks cpu|gpu|gpu-conv [--peers A,B] [--help]
+    python -m benchmarks cpu|gpu|gpu-conv|gpu-rnn [--peers A,B] [--help]
 
-The second trains many models, or runs single convolutions, beside several libraries: see
-`benchmarks.cpu`, `benchmarks.gpu` and `benchmarks.gpu_conv`.
+The second trains many models, or runs single layers, beside several libraries: see
+`benchmarks.cpu`, `benchmarks.gpu`, `benchmarks.gpu_conv` and `benchmarks.gpu_rnn`.
 In the first, the peer is tf_keras, in the environment that ``tests/interop/make_env.py tf`` makes;
 without it, gpunet is measured alone.  ``--json`` writes a file ``<name>-<date>.json`` for each
 benchmark.
@@ -22,6 +22,7 @@ from benchmarks import (
     footprint,
     gpu,
     gpu_conv,
+    gpu_rnn,
     install_size,
     mlp,
     op_overhead,
@@ -34,7 +35,7 @@ BENCHMARKS = {
 
 
 def main():
-    large = {"cpu": cpu, "gpu": gpu, "gpu-conv": gpu_conv}.get(
+    large = {"cpu": cpu, "gpu": gpu, "gpu-conv": gpu_conv, "gpu-rnn": gpu_rnn}.get(
         sys.argv[1] if len(sys.argv) > 1 else None
     )
     if large is not None:

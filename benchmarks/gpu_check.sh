@@ -63,6 +63,10 @@ if [ "$benchmarks" = 1 ]; then
     "$python" -m benchmarks gpu-conv --json "$out" --budget "$left" 2>&1 |
         tee -a "$out/benchmarks.txt"
     left=$((budget - (SECONDS - started)))
+    # A third of it for recurrent layers alone, which have predictions beside them.
+    "$python" -m benchmarks gpu-rnn --json "$out" --budget "$((left / 3))" 2>&1 |
+        tee -a "$out/benchmarks.txt"
+    left=$((budget - (SECONDS - started)))
     "$python" -m benchmarks gpu --json "$out" --budget "$left" 2>&1 | tee -a "$out/benchmarks.txt"
 fi
 exit "$status"

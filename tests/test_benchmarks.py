@@ -209,3 +209,62 @@ def test_convolutions_go_on_where_they_ended(conv, monkeypatch, tmp_path):
     assert figures["measured"] == {"gpunet": 1e-4, "torch": 1e-4} and figures["predicted"]
     assert result["summary"][0]["aims"].startswith("1.00x torch (aim 1.5x)")
     assert "a note" in result["notes"]
+
+
+# -- recurrent layers alone -----------------------------------------------------------------
+
+
+def test_recurrent_benchmark_puts_predictions_beside_what_was_measured(gpu, monkeypatch, tmp_path):
+    from benchmarks import gpu_rnn as rnn
+
+    def run(engine, backend, case, args):
+        return {"error": "no"} if engine == "torch" else {"engine": engine, "step_ms": 0.5}
+
+    monkeypatch.setattr(gpu, "_there", lambda engines: (dict(list(engines.items())[:3]), []))
+    monkeypatch.setattr(rnn, "_run", run)
+    rnn.main(["--cases", "lstm128-b32,lstm512-b32", "--json", str(tmp_path), "--rounds", "1"])
+    (written,) = tmp_path.glob("gpu-rnn-h200-*.json")
+    result = json.loads(written.read_text(encoding="utf8"))
+    first, second = result["summary"]
+    assert (first["gpunet"], first["torch"], first["keras-torch / gpunet"]) == ("0.500", "", "1.00")
+    assert first["target"] == "0.45" and second["target"] == "1.0"
+    assert float(first["predicted"]) > 0
+    assert "failed: lstm128-b32/torch/1" in result["notes"]
+    assert result["samples"]["predictions"]["lstm128-b32"]["parts"]["meeting"] == 0.7
+    with pytest.raises(SystemExit):
+        rnn.main(["--cases", "lstm", "--json", str(tmp_path)])
+
+
+def test_the_floor_of_a_recurrent_layer(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    import dataclasses
+
+    from benchmarks.rnn_floor import CASES, Costs, predicted, table
+
+    case = CASES["lstm128-b32"]
+    p = predicted(case)
+    assert p["flops"] == 2 * 32 * 128 * 512 and p["bytes"] == 32 * 512 * 2 * 4
+    assert p["step_ms"] > (p["forward_us"] + p["backward_us"]) * 100 / 1e3
+    slow = predicted(case, costs=Costs(cluster=1.7))
+    assert slow["forward_us"] - p["forward_us"] == pytest.approx(1.0)
+    longer = predicted(dataclasses.replace(case, steps=200))
+    assert longer["step_ms"] > 1.8 * p["step_ms"]
+    assert predicted(case, precision="strict")["step_ms"] > p["step_ms"]
+    written = (ROOT / "kernels" / "README.md").read_text(encoding="utf8")
+    assert all(line in written for line in table())
+
+
+def test_recurrent_worker_measures_each_case_of_ours(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    import dataclasses
+
+    from benchmarks import rnn_worker
+    from benchmarks.rnn_floor import CASES
+
+    for name in ("lstm128-b32-mask", "gru128-b32", "bilstm128-b32", "lstm256-b32-fp16"):
+        case = dataclasses.replace(CASES[name], units=3, batch=2, steps=4, features=2)
+        step, wait = rnn_worker.gpunet_step(case, "cpu")
+        assert len(step()) == 1 + 3 * case.directions  # gradients of the inputs and of all weights
+        wait()
+    rounds, each = rnn_worker.measured(lambda: None, lambda: None, 0.0)
+    assert len(rounds) == 1 and each >= 1

@@ -255,7 +255,9 @@ def _in_clusters(chip, made, batch, room, backward):
 def _in_a_grid(chip, made, room, backward):
     units, kind = made.args[0], made.keywords["kind"]
     least = _slice(units, room, kind)  # with less, there would be more blocks than run at once
-    for size in (least,) if least > _NARROW else range(_NARROW, least - 1, -_step(kind)):
+    # Narrow ones: reading operands takes longer than the meeting of more blocks.
+    sizes = [n for n in (8, 16, 4, 2, 1) if n >= least and n % _step(kind) == 0] or [least]
+    for size in sizes:
         for chunks in _CHUNKS:
             plan = made(size, meet=GRID, resident=True, chunks=chunks)
             if plan.across <= room and plan.fits(chip, backward):
