@@ -1,35 +1,25 @@
-// Kernels for the elementwise ops in gpunet/ops/nonlinear.py.
+// Activation functions, for ops in gpunet/ops/nonlinear.py and elementwise.py; ACTIVATION says which.
 // Launch of all: one dimension, any number of blocks and threads.
-#include "common.cuh"
+#include "activations.cuh"
+#include "items.cuh"
 
-// y = x * sigmoid(x).
+// y = activation(x).
 //
 // x: [n]
 // y: [n], overwritten
-//
-// Ramachandran et al., 2017, arXiv:1710.05941.
-extern "C" __global__ void swish_forward(const real* __restrict__ x, real* __restrict__ y,
-                                         int64 n) {
-    GRID_STRIDE(i, n) { y[i] = x[i] * sigmoid(x[i]); }
+extern "C" __global__ void activation_forward(const item* __restrict__ x, item* __restrict__ y,
+                                              int64 n) {
+    GRID_STRIDE(i, n) { gn_round(y[i], activation<ACTIVATION>((real)gn_float(x[i]))); }
 }
 
-// The gradient of swish_forward, from x alone: nothing else has to be kept for it.
+// The gradient of activation_forward, from its result alone, or its input alone: see `slope`.
 //
-// x, gy: [n]
+// known, gy: [n]
 // gx: [n], overwritten
-extern "C" __global__ void swish_backward(const real* __restrict__ x, const real* __restrict__ gy,
-                                          real* __restrict__ gx, int64 n) {
+extern "C" __global__ void activation_backward(const item* __restrict__ known,
+                                               const item* __restrict__ gy,
+                                               item* __restrict__ gx, int64 n) {
     GRID_STRIDE(i, n) {
-        real gate = sigmoid(x[i]);
-        gx[i] = gy[i] * (gate + x[i] * gate * ((real)1 - gate));
+        gn_round(gx[i], gn_float(gy[i]) * slope<ACTIVATION>((real)gn_float(known[i])));
     }
-}
-
-// The gradient of a ReLU, from its result.
-//
-// y, gy: [n]
-// gx: [n], overwritten
-extern "C" __global__ void relu_backward(const real* __restrict__ y, const real* __restrict__ gy,
-                                         real* __restrict__ gx, int64 n) {
-    GRID_STRIDE(i, n) { gx[i] = y[i] > (real)0 ? gy[i] : (real)0; }
 }

@@ -6,23 +6,11 @@ import math
 
 from gpunet import config
 from gpunet.fused import tiles, tuning
+from gpunet.fused.elementwise import ACTIVATIONS, FLOATS
 from gpunet.fused.launch import chip, launch
 from gpunet.fused.sources import source
 
-__all__ = ["ACTIVATIONS", "FLOATS", "Geometry", "ending_backward", "geometry"]
-
-# dtype of arrays -> REAL and NARROW of the kernels
-FLOATS = {
-    "float32": ("float", 0),
-    "float64": ("double", 0),
-    "float16": ("float", 1),
-    "bfloat16": ("float", 2),
-}
-# as kernels/activations.cuh numbers them
-ACTIVATIONS = {
-    "tanh": 0, "sigmoid": 1, "hard_sigmoid": 2, "relu": 3, "linear": 4, "elu": 5, "swish": 6,
-    "relu6": 7, "leaky_relu": 8,
-}  # fmt: skip
+__all__ = ["Geometry", "ending_backward", "geometry"]
 
 _FEW = 4  # channels, at most, that conv_few.cu takes, and bytes of its kernel
 _FEW_BYTES = 48 << 10

@@ -2,7 +2,8 @@
 
 import math
 
-from gpunet.fused.conv_kernels import FLOATS, ending_backward, geometry
+from gpunet.fused.conv_kernels import ending_backward, geometry
+from gpunet.fused.elementwise import FLOATS
 from gpunet.fused.gemm import dense_fused, dense_words, takes
 from gpunet.fused.tiles import chosen
 from gpunet.ops import convolution

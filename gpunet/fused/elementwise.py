@@ -1,49 +1,89 @@
 """Fused elementwise ops: one launch instead of one for each arithmetic step."""
 
-from gpunet.fused.launch import REALS, launch_elementwise
+from gpunet.fused.launch import launch_elementwise
 from gpunet.fused.sources import source
-from gpunet.ops import nonlinear
+from gpunet.ops import elementwise, nonlinear
 
-__all__ = ["relu_gradient"]
+__all__ = ["ACTIVATIONS", "FLOATS", "relu_gradient"]
 
-
-def is_real(xp, x, **_):
-    """Return whether an array is on a GPU and of a float type that kernels know."""
-    return xp.__name__ == "cupy" and x.dtype.name in REALS
-
-
-@nonlinear.swish.fused(when=is_real)
-def swish_fused(xp, x):
-    y = xp.empty(x.shape, x.dtype)
-    x = xp.ascontiguousarray(x)
-    launch_elementwise(source("elementwise"), "swish_forward", x.size, [x, y], x.dtype)
-    return y, (x,)
-
-
-@swish_fused.explained
-def swish_words(xp, x):
-    return "one kernel each way"
+# dtype of arrays -> REAL and NARROW of kernels/items.cuh
+FLOATS = {
+    "float32": ("float", 0),
+    "float64": ("double", 0),
+    "float16": ("float", 1),
+    "bfloat16": ("float", 2),
+}
+# as kernels/activations.cuh numbers them
+ACTIVATIONS = {
+    "tanh": 0, "sigmoid": 1, "hard_sigmoid": 2, "relu": 3, "linear": 4, "elu": 5, "swish": 6,
+    "relu6": 7, "leaky_relu": 8,
+}  # fmt: skip
+_FROM_INPUT = ("swish", "leaky_relu")  # their slopes aren't those of their results
 
 
-@swish_fused.backward
-def swish_fused_backward(xp, saved, gy, needs):
-    (x,) = saved
-    gx = xp.empty(gy.shape, x.dtype)
-    args = [x, xp.ascontiguousarray(gy), gx]
-    launch_elementwise(source("elementwise"), "swish_backward", x.size, args, x.dtype)
-    return (gx,)
+def _launch(kernel, arrays, name, leak):
+    """Run a kernel on arrays of one shape; the last one is written to."""
+    real, narrow = FLOATS[arrays[-1].dtype.name]
+    defines = {"REAL": real, "NARROW": narrow, "ACTIVATION": ACTIVATIONS[name]}
+    if leak is not None:
+        defines["LEAK"] = repr(float(leak))
+    launch_elementwise(source("elementwise"), kernel, arrays[-1].size, arrays, None, defines)
+
+
+def _offer(op, choose):
+    """Give an op its kernels.
+
+    Args:
+        op: Op of one array.
+        choose: function (**options) -> (key of `ACTIVATIONS`, slope below 0 or None), or None
+            where no kernel does that.
+    """
+
+    def when(xp, x, **options):
+        return xp.__name__ == "cupy" and x.dtype.name in FLOATS and choose(**options) is not None
+
+    @op.fused(when=when)
+    def activation_fused(xp, x, **options):
+        name, leak = choose(**options)
+        y, x = xp.empty(x.shape, x.dtype), xp.ascontiguousarray(x)
+        _launch("activation_forward", [x, y], name, leak)
+        return y, (x if name in _FROM_INPUT else y, name, leak)
+
+    @activation_fused.explained
+    def words(xp, x, **options):
+        return "one kernel each way"
+
+    @activation_fused.backward
+    def activation_fused_backward(xp, saved, gy, needs):
+        known, name, leak = saved
+        gx = xp.empty(gy.shape, known.dtype)
+        _launch("activation_backward", [known, xp.ascontiguousarray(gy), gx], name, leak)
+        return (gx,)
+
+    return activation_fused
+
+
+def _choose_relu(alpha=0.0, max_value=None, threshold=0.0):
+    if threshold or (alpha and max_value is not None) or max_value not in (None, 6):
+        return None
+    return ("leaky_relu", alpha) if alpha else ("relu" if max_value is None else "relu6", None)
+
+
+swish_fused = _offer(nonlinear.swish, lambda: ("swish", None))
+sigmoid_fused = _offer(nonlinear.sigmoid, lambda: ("sigmoid", None))
+tanh_fused = _offer(elementwise.tanh, lambda: ("tanh", None))
+elu_fused = _offer(nonlinear.elu, lambda alpha=1.0: ("elu", None) if alpha == 1 else None)
+relu_fused = _offer(nonlinear.relu, _choose_relu)
 
 
 def relu_gradient(xp, y, gy):
-    """Return ``gy`` where ``y``, the result of a ReLU, is above 0, and 0 elsewhere.
+    """Return the gradient of a ReLU from its result.
 
     Args:
         xp: CuPy.
         y, gy: arrays of one shape and float type.
     """
-    if gy.dtype.name not in REALS:
-        return xp.where(y > 0, gy, gy.dtype.type(0))
     gx = xp.empty(gy.shape, gy.dtype)
-    args = [xp.ascontiguousarray(y), xp.ascontiguousarray(gy), gx]
-    launch_elementwise(source("elementwise"), "relu_backward", gx.size, args, gy.dtype)
+    _launch("activation_backward", [xp.ascontiguousarray(y), xp.ascontiguousarray(gy), gx],
+            "relu", None)  # fmt: skip
     return gx

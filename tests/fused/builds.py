@@ -2,7 +2,7 @@
 
 import subprocess
 
-from gpunet.fused import conv_kernels, launch, rnn_plan, sources, tiles
+from gpunet.fused import conv_kernels, elementwise, launch, rnn_plan, sources, tiles
 from gpunet.ops import window
 
 __all__ = ["BUILDS", "CHIPS", "compile_for", "convolutions"]
@@ -95,11 +95,19 @@ def _direct(chip, layers):
     return [conv_kernels.Geometry(*of, dtype, False, chip).defines for of, dtype in layers]
 
 
+def _activations(chip):
+    kinds = [("float", 0, "elu"), ("double", 0, "tanh"), ("float", 1, "swish")]
+    return [
+        {"REAL": real, "NARROW": narrow, "ACTIVATION": elementwise.ACTIVATIONS[name]}
+        for real, narrow, name in kinds
+    ]
+
+
 def _splits(chip):
     kinds = [("float", 0, "relu"), ("double", 0, "linear"), ("float", 1, "swish")]
     kinds = kinds if chip.capability >= 90 else kinds[-1:]
     return [
-        {"REAL": real, "NARROW": narrow, "ACTIVATION": conv_kernels.ACTIVATIONS[name]}
+        {"REAL": real, "NARROW": narrow, "ACTIVATION": elementwise.ACTIVATIONS[name]}
         for real, narrow, name in kinds
     ]
 
@@ -130,7 +138,7 @@ BUILDS = {
     "splits": _splits,
     "columns": _elementwise,
     "dropout": _elementwise,
-    "elementwise": _elementwise,
+    "elementwise": _activations,
     "rows": _along_rows,
     "binary": _elementwise,
     "pool": _pools,

@@ -6,7 +6,7 @@ import pytest
 
 import gpunet
 from gpunet import config, layers, ops
-from gpunet.fused import conv_kernels, tiles
+from gpunet.fused import conv_kernels, elementwise, tiles
 from gpunet.ops.window import window
 
 pytestmark = pytest.mark.skipif(not emulate.compiler(), reason="g++ is missing")
@@ -209,7 +209,7 @@ def test_large_tiles(tile, whole_numbers, monkeypatch):
 
 def test_bfloat16(whole_numbers, monkeypatch):
     """NumPy has no such type: arrays of its bits stand in for it."""
-    monkeypatch.setitem(conv_kernels.FLOATS, "uint16", ("float", 2))
+    monkeypatch.setitem(elementwise.FLOATS, "uint16", ("float", 2))
     arrays, wanted = whole_numbers
     bits = [(a.view("uint32") >> 16).astype("uint16") for a in arrays]
     with emulate.fake_cupy() as cupy:

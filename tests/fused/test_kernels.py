@@ -15,7 +15,10 @@ from gpunet.fused import elementwise, launch, sources
 ROOT = Path(__file__).resolve().parents[2]
 FAMILIES = sorted(path.stem for path in sources.folder().glob("*.cu"))
 # The pairs that kernels serve: family, op, fusion.
-PAIRS = [("elementwise", ops.swish, elementwise.swish_fused)]
+PAIRS = [
+    ("elementwise", op, getattr(elementwise, f"{op.name}_fused"))
+    for op in (ops.swish, ops.sigmoid, ops.tanh, ops.elu, ops.relu)
+]
 
 needs_gcc = pytest.mark.skipif(not emulate.compiler(), reason="g++ is missing")
 needs_nvcc = pytest.mark.skipif(not shutil.which("nvcc"), reason="nvcc is missing")
@@ -111,7 +114,7 @@ def test_agrees_with_the_plain_op(pair, dtype, shape):
         assert fusion.when(xp, x)
         fused_y, fused_saved = fusion.forward(xp, x)
         (fused_gx,) = fusion.pull(xp, fused_saved, gy, [True])
-    tolerance = 1e-6 if dtype == "float32" else 1e-14
+    tolerance = 1e-5 if dtype == "float32" else 1e-13
     for got, wanted in ((fused_y, y), (fused_gx, gx)):
         assert (got.shape, got.dtype) == (wanted.shape, dtype)
         np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance)
@@ -147,18 +150,44 @@ def test_strided_arrays_are_copied_first():
 )
 def test_launch_refuses_what_kernels_cannot_read(x, text):
     y = np.zeros(8, "float32")
-    with emulate.fake_cupy(), pytest.raises(ValueError, match=f"kernel 'swish_forward': {text}"):
-        launch.launch_elementwise(
-            sources.source("elementwise"), "swish_forward", 8, [x, y], y.dtype
-        )
+    with emulate.fake_cupy(), pytest.raises(ValueError, match=f"kernel 'rows': {text}"):
+        launch.launch_elementwise(sources.source("rows"), "rows", 8, [x, y], y.dtype)
 
 
-def test_kernels_are_for_gpus_and_two_types():
-    when = elementwise.is_real
+def test_kernels_are_for_gpus_and_floats():
+    when = elementwise.swish_fused.when
     assert when(emulate.as_cupy, np.zeros(3, "float32"))
-    assert not when(emulate.as_cupy, np.zeros(3, "float16"))
+    assert when(emulate.as_cupy, np.zeros(3, "float16"))
     assert not when(emulate.as_cupy, np.zeros(3, "int32"))
     assert not when(np, np.zeros(3, "float32"))
+    relu = elementwise.relu_fused.when
+    assert relu(emulate.as_cupy, np.zeros(3), alpha=0.1) and not relu(
+        emulate.as_cupy, np.zeros(3), alpha=0.1, max_value=6.0
+    )
+
+
+@needs_gcc
+@pytest.mark.parametrize("options", [{"alpha": 0.3}, {"max_value": 6.0}], ids=str)
+def test_rectifiers(options):
+    x, gy = samples("float32", (257,)), samples("float32", (257,))[::-1]
+    y, saved = ops.relu.forward(np, x, **options)
+    with emulate.fake_cupy() as xp:
+        got, kept = elementwise.relu_fused.forward(xp, x, **options)
+        (gx,) = elementwise.relu_fused.pull(xp, kept, gy, [True])
+    np.testing.assert_allclose(got, y, rtol=1e-6)
+    np.testing.assert_allclose(gx, ops.relu.pull(np, saved, gy, [True])[0], rtol=1e-6)
+
+
+@needs_gcc
+def test_activations_of_16_bits():
+    x = np.linspace(-6, 6, 40).astype("float16")
+    with emulate.fake_cupy() as xp:
+        y, saved = elementwise.sigmoid_fused.forward(xp, x)
+        (gx,) = elementwise.sigmoid_fused.pull(xp, saved, np.ones_like(x), [True])
+    wanted = 1 / (1 + np.exp(-x.astype("float64")))
+    assert y.dtype == gx.dtype == x.dtype
+    np.testing.assert_allclose(y, wanted, rtol=2e-3)
+    np.testing.assert_allclose(gx, wanted * (1 - wanted), rtol=4e-3, atol=1e-3)
 
 
 @pytest.mark.gpu
