@@ -73,6 +73,12 @@ def test_module_is_short_or_has_a_reason(path):
     assert lines <= LINES or LONG_FOR_A_REASON.get(name_of(path)), f"{lines} lines"
 
 
+def test_test_files_have_names_of_their_own():
+    """pytest can't collect two of one name."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
+
+
 def test_import_loads_nothing_optional():
     code = f"import sys, gpunet; print([m for m in {LAZY!r} if m in sys.modules])"
     done = subprocess.run(
