@@ -66,7 +66,7 @@ def _lookup(array):
         found = _MODULES[np.ndarray]
     elif isinstance(array, getattr(sys.modules.get("cupy"), "ndarray", ())):
         cupy = module_of_gpus()
-        found = (cupy, cupy.asnumpy)
+        found = (cupy, gpu.to_host)
     else:
         return None
     _MODULES[type(array)] = found
@@ -99,7 +99,7 @@ def module_of_gpus():
     import cupy
 
     if cupy.ndarray not in _MODULES:
-        register_module(cupy.ndarray, cupy, cupy.asnumpy)
+        register_module(cupy.ndarray, cupy, gpu.to_host)
     return cupy
 
 

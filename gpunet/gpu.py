@@ -14,7 +14,7 @@ import threading
 from gpunet.context import scoped_name
 from gpunet.errors import DeviceError, DeviceMemoryError
 
-__all__ = ["enter", "free_bytes", "home_stream", "limit_of", "release"]
+__all__ = ["enter", "free_bytes", "home_stream", "limit_of", "release", "to_host"]
 
 _log = logging.getLogger("gpunet")
 
@@ -155,6 +155,22 @@ def free_bytes(xp):
     if _pool is not None and _pool.get_limit():
         free = min(free, _pool.get_limit() - _pool.used_bytes())
     return free
+
+
+# Bytes of arrays that go to the host through pinned memory: copying less takes no time, and more
+# of it would be missed by the rest of the machine while somebody keeps the result.
+_PINNED = range(1 << 20, 1 << 28)
+
+
+def to_host(array):
+    """Return a CuPy array's values as a numpy array, once the work before is done."""
+    import cupy
+
+    if array.nbytes not in _PINNED:
+        return cupy.asnumpy(array)
+    import cupyx
+
+    return array.get(out=cupyx.empty_pinned(array.shape, array.dtype))
 
 
 def release():

@@ -212,3 +212,24 @@ def test_clear_session_gives_memory_back(cupy):
     assert cupy.log[-1] == "waited" and memory._free._total == 0
     again = memory.empty((memory.LEAST,), "uint8")
     np.testing.assert_equal(again.shape, (memory.LEAST,))
+
+
+def test_large_arrays_come_through_pinned_memory(cupy, monkeypatch):
+    pinned = []
+
+    def empty_pinned(shape, dtype):
+        pinned.append(np.empty(shape, dtype))
+        return pinned[-1]
+
+    class Array:
+        def __init__(self, nbytes):
+            self.nbytes, self.shape, self.dtype = nbytes, (2,), np.dtype("float32")
+
+        def get(self, out):
+            out[...] = 3
+            return out
+
+    monkeypatch.setitem(sys.modules, "cupyx", types.SimpleNamespace(empty_pinned=empty_pinned))
+    cupy.asnumpy = lambda array: "plain"
+    assert gpu.to_host(Array(2 << 20)) is pinned[0] and pinned[0].tolist() == [3, 3]
+    assert gpu.to_host(Array(100)) == gpu.to_host(Array(1 << 30)) == "plain" and len(pinned) == 1

@@ -252,7 +252,7 @@ def test_numbers_of_the_real_keras(name):
 
 def test_files(tmp_path):
     model = small()
-    model.compile("adam", "mse")
+    model.compile(LossScaleOptimizer(optimizers.Adam(), initial_scale=64), "mse")
     x, y = np.ones((4, 3), "float32"), np.ones((4, 2), "float32")
     model.fit(x, y, verbose=0)
     model.save(tmp_path / "m.h5")

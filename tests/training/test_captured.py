@@ -10,6 +10,7 @@ import pytest
 import gpunet
 from gpunet import backend as K
 from gpunet import callbacks, layers, models, optimizers, regularizers
+from gpunet.mixed_precision import LossScaleOptimizer
 from gpunet.ops import random
 from gpunet.utils import Sequence
 
@@ -580,3 +581,29 @@ def test_predictions_outlive_the_next_launch():
         for n, p in enumerate(found):
             want = model.predict(X[n : n + 5])
             np.testing.assert_allclose(fake_device.to_host(p.array), want, rtol=1e-6)
+
+
+def test_scaled_losses_with_steps_that_are_left_out():
+    def run():
+        random._default.set_seed(0)
+        gpunet.utils.set_random_seed(3)
+        dtype = "mixed_float16"
+        model = gpunet.Sequential([
+            layers.Dense(8, activation="relu", dtype=dtype, input_shape=X.shape[1:]),
+            layers.BatchNormalization(dtype=dtype),
+            layers.Dense(1),
+        ])  # fmt: skip
+        optimizer = LossScaleOptimizer(
+            optimizers.Adam(), initial_scale=2.0**22, dynamic_growth_steps=6
+        )
+        model.compile(optimizer, "mse")
+        targets = X[:, :1] * 3
+        losses = model.fit(X, targets, batch_size=8, epochs=6, verbose=0).history["loss"]
+        scalars = [optimizer.iterations, optimizer.dynamic_counter, optimizer._loss_scale]
+        host = fake_device.to_host if hasattr(scalars[0].array, "_values") else np.asarray
+        return losses + [float(host(v.array)) for v in scalars]
+
+    want = run()
+    got, cuda = on_graphs(run)
+    same(got, want)
+    assert cuda.launches
