@@ -10,7 +10,7 @@ import gc
 import threading
 import weakref
 
-from gpunet.gpu import free_bytes
+from gpunet.gpu import free_bytes, release
 
 __all__ = ["Graphs", "forget", "has_graphs", "free_memory", "holders"]
 
@@ -61,6 +61,8 @@ class Graphs:
         CuPy's pool would answer a failure by giving back what it holds, which graphs rely on.
         """
         cuda = self.xp.cuda
+        if size > free_memory(self.xp):  # there may be a limit
+            raise MemoryError(f"no {size} bytes left for a CUDA graph")
         try:
             return cuda.MemoryPointer(cuda.Memory(size), 0)
         except (cuda.runtime.CUDARuntimeError, cuda.memory.OutOfMemoryError) as error:
@@ -75,6 +77,13 @@ class Graphs:
         Raises:
             Exception: whatever the function raises, or CUDA; nothing is under capture then.
         """
+        try:
+            return self._captured(function)
+        except MemoryError:
+            release()  # what is kept for later arrays
+            return self._captured(function)
+
+    def _captured(self, function):
         with _capturing, _no_collection(), self._stream:
             self._pool = self._pool or self.xp.cuda.MemoryPool(self._allocate)
             with self.xp.cuda.using_allocator(self._pool.malloc):

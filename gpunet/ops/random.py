@@ -219,15 +219,16 @@ def random_integers(shape, low, high, dtype="int32", key=None):
     return random_randint(key, low=int(low), high=int(high), **options)
 
 
-def permutation(n, key=None):
-    """Return the numbers 0..n - 1 in random order, as a numpy array.
+def permutation(n, key=None, xp=np):
+    """Return the numbers 0..n - 1 in random order, as an array of a module's current device.
 
     Args:
         n: int.
         key: three ints; None reserves a stream.
+        xp: array module; the order is the same in all.
     """
     key = np.array(_default.reserve() if key is None else key, np.uint64)
-    return np.argsort(bits(np, key, n), kind="stable")
+    return xp.argsort(bits(xp, key if xp is np else xp.asarray(key), n), kind="stable")
 
 
 def _unit(xp, key, n, dtype):

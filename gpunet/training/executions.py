@@ -2,8 +2,6 @@
 
 import itertools
 
-import numpy as np
-
 from gpunet.training.feeder import ahead
 
 __all__ = ["Passes"]
@@ -41,10 +39,10 @@ class Passes:
         """
         wanted = self.step.model.steps_per_execution
         if self.resident is not None and self.step.captures():
-            cuts = list(itertools.islice(self.feeder.cuts_left(shuffle, done), left))
-            self.resident.begin(np.concatenate([_numbers(cut) for cut in cuts]))
-            most = wanted or (1 if watched else None)
-            yield from self._resident([_size(cut) for cut in cuts], most)
+            xp = self.resident.xp
+            order, sizes = self.feeder.order_left(xp, shuffle, done, left)
+            self.resident.begin(order)
+            yield from self._resident(sizes, wanted or (1 if watched else None))
             return
         batches = ahead(itertools.islice(self.feeder.batches(shuffle, done), left))
         for batch in batches:
@@ -57,14 +55,6 @@ class Passes:
             sizes_now = sizes[first : first + count]
             yield _Taken(self.step, self.resident, sizes_now)
             first += len(sizes_now)
-
-
-def _numbers(cut):
-    return np.arange(cut.start, cut.stop) if type(cut) is slice else cut
-
-
-def _size(cut):
-    return cut.stop - cut.start if type(cut) is slice else len(cut)
 
 
 class _Fed:

@@ -199,6 +199,26 @@ class ArrayFeeder:
         _drop(cuts, done)
         return cuts
 
+    def order_left(self, xp, shuffle=False, done=0, left=None):
+        """Return the rows of one epoch in their order, and the sizes of its batches.
+
+        Args:
+            xp: array module, in which whole orders are drawn; others are numpy arrays.
+            shuffle: see `cuts`.
+            done: int, how many batches to leave out.
+            left: int, how many batches there will be at most; None for all.
+        """
+        if self._endless is None and shuffle and not isinstance(shuffle, str):
+            order = random.permutation(self.samples, xp=xp)
+            order = order + self.start if self.start else order
+            first, size = done * self.batch_size, self.batch_size
+            last = self.samples if left is None else min(first + left * size, self.samples)
+            sizes = [min(size, last - at) for at in range(first, last, size)]
+            return order[first:last], sizes
+        cuts = list(itertools.islice(self.cuts_left(shuffle, done), left))
+        numbers = [np.arange(c.start, c.stop) if type(c) is slice else c for c in cuts]
+        return np.concatenate([*numbers, np.zeros(0, "int64")]), [len(n) for n in numbers]
+
     def ended(self):
         """A pass has come to its end; see `gpunet.training.streams`."""
 

@@ -140,7 +140,7 @@ class Resident:
         """Start a pass.
 
         Args:
-            numbers: numpy array, the rows in their order.
+            numbers: array, the rows in their order.
         """
         self.order[: len(numbers)] = self.xp.asarray(numbers)
         self.place[...] = 0
