@@ -17,7 +17,7 @@ import sys
 import threading
 import typing
 
-from gpunet.errors import KernelError
+from gpunet.errors import DeviceError, KernelError
 
 __all__ = ["COMPUTE", "EPILOGUE", "TYPES", "Plan", "Product", "library"]
 
@@ -88,6 +88,7 @@ def declared(dll):
     for name, types in _FUNCTIONS.items():
         function = getattr(dll, name)
         function.argtypes, function.restype = types, ctypes.c_int
+    dll.cublasLtGetVersion.argtypes, dll.cublasLtGetVersion.restype = [], ctypes.c_size_t
     dll.cublasLtGetStatusString.argtypes = [ctypes.c_int]
     dll.cublasLtGetStatusString.restype = ctypes.c_char_p
     return dll
@@ -99,11 +100,25 @@ def library():
     tried = []
     for load in (_load_by_pathfinder, _load_by_name):
         try:
-            return declared(load())
+            return _fitting(declared(load()))
         except Exception as error:  # whatever a broken installation raises
             tried.append(str(error).partition("\n")[0] or type(error).__name__)
     _log.info("cuBLASLt isn't used, matrix products are CuPy's own: %s", "; ".join(tried))
     return None
+
+
+def _fitting(lt):
+    """Return the library if it is of the same CUDA version as CuPy; several may be installed."""
+    found, wanted = lt.cublasLtGetVersion() // 10_000, _major()
+    if found != wanted:
+        raise DeviceError(f"found cuBLASLt of CUDA {found}, CuPy is for CUDA {wanted}")
+    return lt
+
+
+def _major():
+    import cupy
+
+    return cupy.cuda.runtime.runtimeGetVersion() // 1000
 
 
 def _load_by_pathfinder():
@@ -113,11 +128,8 @@ def _load_by_pathfinder():
 
 
 def _load_by_name():
-    import cupy
-
     # cuBLAS is in memory by now or can be found by the loader, and then so is this part of it.
-    major = cupy.cuda.runtime.runtimeGetVersion() // 1000
-    name = f"cublasLt64_{major}.dll" if os.name == "nt" else f"libcublasLt.so.{major}"
+    name = f"cublasLt64_{_major()}.dll" if os.name == "nt" else f"libcublasLt.so.{_major()}"
     return ctypes.CDLL(name)
 
 

@@ -15,6 +15,7 @@ from gpunet.ops.products import product
 
 pytestmark = pytest.mark.skipif(not emulate.compiler(), reason="g++ is missing")
 
+LIBRARY = cublaslt.library  # of which the emulation makes another
 TOLERANCE = {"float16": 2e-3, "float32": 1e-6, "float64": 1e-13}
 
 
@@ -312,6 +313,18 @@ def test_dense_is_explained():
 def test_missing_library_leaves_products_to_cupy(monkeypatch, cupy):
     monkeypatch.setattr(cublaslt, "library", lambda: None)
     assert product(cupy, np.ones((2, 3)), np.ones((3, 2))).tolist() == [[3, 3], [3, 3]]
+
+
+def test_the_library_is_of_the_cuda_version_of_cupy(monkeypatch, caplog):
+    monkeypatch.setattr(cublaslt, "_load_by_pathfinder", emulate.products)
+    monkeypatch.setattr(cublaslt, "_load_by_name", emulate.products)
+    find = LIBRARY.__wrapped__
+    monkeypatch.setattr(cublaslt, "_major", lambda: 13)
+    assert find() is emulate.products()
+    monkeypatch.setattr(cublaslt, "_major", lambda: 12)
+    with caplog.at_level("INFO", "gpunet"):
+        assert find() is None
+    assert "found cuBLASLt of CUDA 13, CuPy is for CUDA 12" in caplog.text
 
 
 def test_chips_have_their_workspace():
