@@ -217,9 +217,12 @@ class Tiles(Runs):
         flat = self._mixed("mixed gy", self.spread, tiled, width, buffers)
         places = images * tiled.shape[1] * width
         inputs = self._inputs(self._layout(box), box, buffers).swapaxes(-1, -2)
-        shape = (self.points, -1, self.length, filters)
-        parts = np.matmul(inputs, self._phases(flat, places, 1), out=None)
-        np.add.reduce(parts.reshape(shape), axis=1, out=out.reshape(shape[0], *shape[2:]))
+        total = out.reshape(self.points, self.length, filters)
+        parts = buffers.get("parts", (*inputs.shape[1:3], *total.shape[1:]), out.dtype)
+        rows = parts.reshape(-1, *total.shape[1:])
+        for a, g, point in zip(inputs, self._phases(flat, places, 1), total):
+            np.matmul(a, g, out=parts)
+            np.add.reduce(rows, axis=0, out=point)
 
     def finish(self, total):
         """Return a kernel's gradient (cells * channels, filters) from its mixed rows."""
