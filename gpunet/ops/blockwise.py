@@ -148,6 +148,48 @@ def _flat(operand, shape):
 joining.elementwise(np, _elementwise)
 
 
+# -- large arrays -------------------------------------------------------------------------------
+
+
+def are_large(xp, *values, **_):
+    """Return whether `mapped` takes these, and has something to gain."""
+    first = values[0]
+    return (
+        xp is np
+        and isinstance(first, np.ndarray)
+        and first.size >= ALONE
+        and first.dtype.kind == "f"
+        and all(
+            isinstance(a, np.ndarray)
+            and a.shape == first.shape
+            and a.dtype == first.dtype
+            and a.flags.c_contiguous
+            for a in values
+        )
+    )
+
+
+def mapped(function, *arrays):
+    """Return a function of arrays, computed in blocks on all cores, in memory used before.
+
+    Args:
+        function: function (*blocks, out=block) that works on each element.
+        *arrays: those that `are_large` takes.
+    """
+    y = empty(arrays[0].shape, arrays[0].dtype)
+    flat, target = [a.reshape(-1) for a in arrays], y.reshape(-1)
+
+    def start():
+        def work(i):
+            part = slice(i * BLOCK, (i + 1) * BLOCK)
+            function(*[a[part] for a in flat], out=target[part])
+
+        return work
+
+    threads.spread(-(-y.size // BLOCK), start)
+    return y
+
+
 # -- ops as steps ------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunet import config
 from gpunet.autodiff import differentiable
-from gpunet.ops.blockwise import binary, unary
+from gpunet.ops.blockwise import are_large, binary, mapped, unary
 from gpunet.ops.infer import broadcast, same
 
 __all__ = [
@@ -70,6 +70,14 @@ def add(xp, x, y, /):
 @add.backward
 def add_backward(xp, saved, gy, needs):
     return gy, gy
+
+
+@add.fused(when=are_large)
+def add_blocks(xp, x, y, /):
+    return mapped(np.add, x, y), None
+
+
+add_blocks.backward(add_backward)
 
 
 @differentiable(promote=0, infer=broadcast)
@@ -394,6 +402,7 @@ def tanh_backward(xp, saved, gy, needs):
 
 
 binary(add, np.add)
+binary(add_blocks, np.add)
 binary(multiply, np.multiply)
 binary(subtract, np.subtract, swaps=False)
 binary(divide, np.divide, swaps=False)

@@ -6,7 +6,7 @@ import numpy as np
 
 from gpunet import joining
 from gpunet.autodiff import differentiable
-from gpunet.ops.blockwise import unary
+from gpunet.ops.blockwise import are_large, mapped, unary
 from gpunet.ops.elementwise import as_float, blend
 from gpunet.ops.infer import same
 
@@ -115,6 +115,27 @@ def relu_backward(xp, saved, gy, needs):
         passes = xp.logical_and(passes, xp.logical_and(inside, x >= 0))
     gx = gy * passes
     return (gx + alpha * gy * (x < threshold) if alpha else gx,)
+
+
+def _is_plain(xp, x, /, alpha=0.0, max_value=None, threshold=0.0):
+    return not alpha and max_value is None and not threshold and are_large(xp, x)
+
+
+@relu.fused(when=_is_plain)
+def relu_blocks(xp, x, /, alpha=0.0, max_value=None, threshold=0.0):
+    y = mapped(lambda x, out: np.maximum(x, 0, out=out), x)
+    return y, (y,)
+
+
+joining.goes_on(relu_blocks.forward, _relu_steps)
+
+
+@relu_blocks.backward
+def relu_blocks_backward(xp, saved, gy, needs):
+    (y,) = saved
+    if not are_large(xp, gy, y):
+        return (gy * (y > 0),)
+    return (mapped(lambda gy, y, out: np.multiply(gy, y > 0, out=out), gy, y),)
 
 
 @differentiable(infer=same)
