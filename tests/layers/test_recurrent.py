@@ -400,3 +400,10 @@ def test_wrong_features_after_building(x):
         layer(layers.Input((T, C + 1)))
     with pytest.raises(ValueError, match="without steps"):
         layers.RNN(OwnStep())(np.zeros((N, 0, C), "float32"))
+
+
+@pytest.mark.parametrize("kind", [layers.SimpleRNN, layers.GRU, layers.LSTM])
+def test_built_by_hand(kind):
+    layer = kind(3)
+    layer.build((None, 5, 2))
+    assert layer.get_weights()[0].shape[0] == 2

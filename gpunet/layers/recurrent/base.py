@@ -141,6 +141,8 @@ class RNN(Layer):
 
     def build(self, input_shape):
         nest = input_shape[0] if isinstance(input_shape, list) else input_shape
+        if isinstance(nest, tuple) and all(n is None or isinstance(n, int) for n in nest):
+            nest = Shape(nest)  # as users give it
         shape = first_shape(nest)
         if isinstance(self.cell, Layer) and not self.cell.built:
             self._build_cell(nest)
