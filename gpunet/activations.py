@@ -1,6 +1,7 @@
 """Activation functions by their classic names."""
 
-from gpunet import ops, registry
+from gpunet import arrays, ops, registry
+from gpunet.autodiff import recording
 from gpunet.errors import ShapeError
 from gpunet.tensor import Tensor, convert_to_tensor
 
@@ -48,8 +49,14 @@ def softmax(x, axis=-1):
     x = convert_to_tensor(x)
     if len(x.shape) < 2:
         raise ShapeError(f"softmax: expected at least two axes, got shape {x.shape}")
-    y = ops.softmax(x, axis=axis)
-    return _with_logits(y, x) if axis in (-1, len(x.shape) - 1) else y
+    if axis not in (-1, len(x.shape) - 1):
+        return ops.softmax(x, axis=axis)
+    if len(x.shape) == 2 and isinstance(x, Tensor) and recording() and arrays.only_numpy:
+        y, logs = ops.softmax_and_log(x)  # a cross-entropy may follow
+        y._keras_logs = logs
+    else:
+        y = ops.softmax(x, axis=axis)
+    return _with_logits(y, x)
 
 
 @_register()

@@ -103,7 +103,7 @@ class Tensor(Operators):
         tracked: bool, whether active tapes record what is done with it.
     """
 
-    __slots__ = ("array", "tracked", "_keras_mask", "_keras_logits", "__weakref__")
+    __slots__ = ("array", "tracked", "_keras_mask", "_keras_logits", "_keras_logs", "__weakref__")
 
     def __init__(self, array, tracked=False):
         self.array = array

@@ -291,3 +291,25 @@ def test_inputs_are_left_alone():
     losses.CategoricalCrossentropy(label_smoothing=0.1)(y_true, y_pred, np.ones(len(y_pred)))
     for key, array in before.items():
         np.testing.assert_array_equal(ARRAYS[key], array)
+
+
+@pytest.mark.parametrize("name", ["categorical_crossentropy", "sparse_categorical_crossentropy"])
+def test_crossentropy_goes_on_from_what_softmax_has_computed(name, rng):
+    """In a training step; the numbers are those of logits, also where softmax gives 0."""
+    x = (rng.standard_normal((6, 4)) * 100).astype("float32")
+    y = np.array([0, 1, 2, 3, 0, 1])
+    target = np.eye(4, dtype="float32")[y] if name.startswith("cat") else y
+    loss = getattr(losses, name)
+
+    def gradient(give):
+        logits = convert_to_tensor(x)
+        with GradientTape() as tape:
+            tape.watch(logits)
+            values = give(logits)
+        return values.numpy(), tape.gradient(values, logits).numpy()
+
+    got = gradient(lambda z: loss(target, activations.softmax(z)))
+    wanted = gradient(lambda z: loss(target, z, from_logits=True))
+    for a, b in zip(got, wanted, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert got[0].max() > 90  # float32 can't hold the probability

@@ -84,12 +84,12 @@ _add_softmax(norm.log_softmax, 1)
 # -- cross-entropies ----------------------------------------------------------------------
 
 
-def _sparse_fits(xp, target, x, from_logits=False, axis=-1, ignore_class=None):
+def _sparse_fits(xp, target, x, logs=None, from_logits=False, axis=-1, ignore_class=None):
     return from_logits and _fits(xp, x, axis) and math.prod(target.shape) == math.prod(x.shape[:-1])
 
 
 @loss.sparse_categorical_crossentropy.fused(when=_sparse_fits)
-def sparse_fused(xp, target, x, from_logits=False, axis=-1, ignore_class=None):
+def sparse_fused(xp, target, x, logs=None, from_logits=False, axis=-1, ignore_class=None):
     target = xp.ascontiguousarray(target.astype("int64")).reshape(x.shape[:-1])
     x = xp.ascontiguousarray(x)
     y, level = (xp.empty(x.shape[:-1], x.dtype) for _ in range(2))
@@ -112,12 +112,12 @@ def sparse_fused_backward(xp, saved, gy, needs):
     return None, gx
 
 
-def _categorical_fits(xp, target, x, from_logits=False, axis=-1):
+def _categorical_fits(xp, target, x, logs=None, from_logits=False, axis=-1):
     return from_logits and _fits(xp, x, axis) and target.shape == x.shape
 
 
 @loss.categorical_crossentropy.fused(when=_categorical_fits)
-def categorical_fused(xp, target, x, from_logits=False, axis=-1):
+def categorical_fused(xp, target, x, logs=None, from_logits=False, axis=-1):
     target, x = xp.ascontiguousarray(target.astype(x.dtype)), xp.ascontiguousarray(x)
     y, level = (xp.empty(x.shape[:-1], x.dtype) for _ in range(2))
     launch_rows("categorical_forward", *_sizes(x), [target, x, y, level], x.dtype)
@@ -132,7 +132,7 @@ def categorical_words(xp, target, x, **_):
 @categorical_fused.backward
 def categorical_fused_backward(xp, saved, gy, needs):
     target, x, level = saved
-    gtarget, gx = (xp.empty(x.shape, x.dtype) if need else None for need in needs)
+    gtarget, gx = (xp.empty(x.shape, x.dtype) if need else None for need in needs[:2])
     args = [target, x, level, xp.ascontiguousarray(gy), gx, gtarget]
     launch_rows("categorical_backward", *_sizes(x), args, x.dtype)
     return gtarget, gx

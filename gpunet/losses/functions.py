@@ -159,6 +159,12 @@ def _logits_of(y_pred, from_logits, who):
     return logits, True
 
 
+def _logs_of(y_pred, axis):
+    """Return a list of the logarithms that softmax has computed of its result, if it has."""
+    logs = getattr(y_pred, "_keras_logs", None)
+    return [] if logs is None or axis not in (-1, 1) else [logs]
+
+
 @_register("bce", "BCE")
 def binary_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=0, axis=-1):
     """Return the mean crossentropy of independent yes/no targets.
@@ -197,8 +203,9 @@ def categorical_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=
     y_true, y_pred = _as_tensors(y_true, y_pred)
     _check_classes("categorical_crossentropy", y_true, y_pred, axis)
     y_true = _smooth(y_true, label_smoothing, y_pred.shape[axis])
+    logs = _logs_of(y_pred, axis)
     y_pred, from_logits = _logits_of(y_pred, from_logits, "categorical_crossentropy")
-    return ops.categorical_crossentropy(y_true, y_pred, from_logits=from_logits, axis=axis)
+    return ops.categorical_crossentropy(y_true, y_pred, *logs, from_logits=from_logits, axis=axis)
 
 
 def _check_classes(who, y_true, y_pred, axis):
@@ -227,9 +234,10 @@ def sparse_categorical_crossentropy(y_true, y_pred, from_logits=False, axis=-1, 
             and a `Loss` takes the mean over the others.
     """
     y_true, y_pred = convert_to_tensor(y_true), convert_to_tensor(y_pred)
+    logs = _logs_of(y_pred, axis)
     y_pred, from_logits = _logits_of(y_pred, from_logits, "sparse_categorical_crossentropy")
     values = ops.sparse_categorical_crossentropy(
-        y_true, y_pred, from_logits=from_logits, axis=axis, ignore_class=ignore_class
+        y_true, y_pred, *logs, from_logits=from_logits, axis=axis, ignore_class=ignore_class
     )
     if ignore_class is not None and isinstance(values, Tensor):
         valid = ops.not_equal(y_true, ignore_class)

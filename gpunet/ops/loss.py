@@ -1,7 +1,7 @@
 """Cross-entropies: softmax or clipping, logarithm and sum as one op each."""
 
 from gpunet import config
-from gpunet.autodiff import differentiable
+from gpunet.autodiff import differentiable, taped
 from gpunet.errors import ShapeError
 from gpunet.ops.elementwise import as_float
 from gpunet.ops.index import one_hot_of
@@ -34,18 +34,25 @@ def _like(target, output):
     return target if target.dtype == output.dtype else target.astype(output.dtype)
 
 
-def _infer_categorical(target, output, axis=-1, **_):
+def _logs(xp, output, logs, axis):
+    """Return the logarithm of the softmax; a second derivative has to follow its computation."""
+    return log_softmax_of(xp, output, axis) if logs is None or xp is taped else logs
+
+
+def _infer_categorical(target, output, logs=(), axis=-1, **_):
     return reduced(broadcast(target, output), axis=axis)
 
 
 @differentiable(infer=_infer_categorical)
-def categorical_crossentropy(xp, target, output, /, from_logits=False, axis=-1):
+def categorical_crossentropy(xp, target, output, logs=None, /, from_logits=False, axis=-1):
     """Return ``-sum(target * log(output))`` over the classes.
 
     Args:
         target: tensor (..., classes), probabilities.
         output: tensor of the same shape; probabilities, which are scaled to a sum of 1 and
             clipped, or logits.
+        logs: `log_softmax` of logits where it is known already, or None.  All of the gradient
+            goes to ``output``.
         from_logits: bool, whether ``output`` is logits.  The gradient then takes it that the
             targets of a sample add up to 1, as TensorFlow's does.
         axis: int, axis of the classes.
@@ -56,7 +63,7 @@ def categorical_crossentropy(xp, target, output, /, from_logits=False, axis=-1):
     output = as_float(output)
     target = _like(target, output)
     if from_logits:
-        logs = log_softmax_of(xp, output, axis)
+        logs = _logs(xp, output, logs, axis)
         saved = (target, logs, None, None, None, axis)
     else:
         total = output.sum(axis=axis, keepdims=True)
@@ -84,13 +91,13 @@ def categorical_crossentropy_backward(xp, saved, gy, needs):
     return gtarget, gx
 
 
-def _infer_sparse(target, output, axis=-1, **_):
+def _infer_sparse(target, output, logs=(), axis=-1, **_):
     return reduced(output, axis=axis)
 
 
 @differentiable(infer=_infer_sparse)
 def sparse_categorical_crossentropy(
-    xp, target, output, /, from_logits=False, axis=-1, ignore_class=None
+    xp, target, output, logs=None, /, from_logits=False, axis=-1, ignore_class=None
 ):
     """Return ``-log`` of the probability of the right class.
 
@@ -98,6 +105,7 @@ def sparse_categorical_crossentropy(
         target: integer tensor (...), or (..., 1); a number that is no class gives NaN.
         output: tensor (..., classes); probabilities, which are clipped and then scaled to a
             sum of 1, or logits.
+        logs: see `categorical_crossentropy`.
         from_logits: bool, whether ``output`` is logits.
         axis: int, axis of the classes.
         ignore_class: int, a target whose loss and gradient are 0, or None.
@@ -119,11 +127,11 @@ def sparse_categorical_crossentropy(
         target = target.astype("int64")
     hot = one_hot_of(xp, target, classes, axis)
     if from_logits:
-        logits, clipped, inside = output, None, None
+        clipped, inside = None, None
+        logs = _logs(xp, output, logs, axis)
     else:
         clipped, inside = _clipped(xp, output)
-        logits = xp.log(clipped)
-    logs = log_softmax_of(xp, logits, axis)
+        logs = log_softmax_of(xp, xp.log(clipped), axis)
     y = -(xp.where(hot, logs, 0.0).sum(axis=axis))
     y = xp.where(xp.logical_and(target >= 0, target < classes), y, float("nan"))
     counted = None

@@ -7,7 +7,7 @@ from gpunet.ops.elementwise import as_float
 from gpunet.ops.infer import axes_of, reduced, same
 from gpunet.ops.reduce import spread
 
-__all__ = ["softmax", "log_softmax", "logsumexp", "l2_normalize"]
+__all__ = ["softmax", "log_softmax", "softmax_and_log", "logsumexp", "l2_normalize"]
 
 # Rows up to this length NumPy reduces faster side by side than one by one.
 _SHORT = 32
@@ -66,6 +66,34 @@ def log_softmax_of(xp, x, axis):
     """Return the logarithm of the softmax of a float array."""
     x = x - _top(xp, x, axis)
     return x - xp.log(xp.exp(x).sum(axis=axis, keepdims=True))
+
+
+def _twice(shape, *_, **__):
+    return [tuple(shape), tuple(shape)]
+
+
+@differentiable(infer=_twice)
+def softmax_and_log(xp, x, /, axis=-1):
+    """Return `softmax` and `log_softmax`, which have most of their work in common."""
+    x = as_float(x)
+    below = x - _top(xp, x, axis)
+    e = xp.exp(below)
+    total = e.sum(axis=axis, keepdims=True)
+    y = e / total
+    return (y, below - xp.log(total)), (y, axis)
+
+
+@softmax_and_log.backward
+def softmax_and_log_backward(xp, saved, gy, needs):
+    y, axis = saved
+    of_y, of_log = gy
+    gx = None
+    if of_y is not None:
+        (gx,) = softmax_backward(xp, saved, of_y, needs)
+    if of_log is not None:
+        also = of_log - y * of_log.sum(axis=axis, keepdims=True)
+        gx = also if gx is None else gx + also
+    return (gx,)
 
 
 @differentiable(infer=reduced)

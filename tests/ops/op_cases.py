@@ -213,6 +213,12 @@ NONLINEAR = [
     *unary(ops.softmax, sp.softmax, axis=-1),
     *unary(ops.softmax, sp.softmax, real(3, 4, 5), label="axis1", axis=1),
     *unary(ops.log_softmax, sp.log_softmax, axis=-1),
+    Case(
+        ops.softmax_and_log,
+        [real(3, 4)],
+        lambda x, axis: (sp.softmax(x, axis=axis), sp.log_softmax(x, axis=axis)),
+        axis=-1,
+    ),
     *unary(ops.logsumexp, sp.logsumexp),
     *unary(ops.logsumexp, sp.logsumexp, label="kept", axis=1, keepdims=True),
     *unary(ops.l2_normalize, l2, axis=1),
