@@ -14,7 +14,7 @@ constexpr int CLASSES = STRIDE0 * STRIDE1 * STRIDE2;
 struct Axis {
     int place, places, window, cell, cells, back;
 };
-constexpr int divisor(int a, int b) { return b == 0 ? a : divisor(b, a % b); }
+__device__ constexpr int divisor(int a, int b) { return b == 0 ? a : divisor(b, a % b); }
 
 template <int STRIDE, int DILATION>
 struct Steps {

@@ -94,7 +94,7 @@ __device__ inline word word_of(At at, int r, int j) {
 }
 
 // Words of a row of weights with so many columns, without bank conflicts in a fragment of 4 x 8.
-constexpr int banked(int columns) {
+__device__ constexpr int banked(int columns) {
     return TENSOR_CORES && (columns % 32 == 0 || columns % 32 == 16) ? columns + 8 : columns;
 }
 

@@ -1,11 +1,15 @@
 """What the CUDA sources are compiled for in tests: the layouts that common sizes get."""
 
+import ctypes
+import ctypes.util
 import subprocess
+import sys
+from pathlib import Path
 
 from gpunet.fused import conv_kernels, elementwise, launch, rnn_plan, sources, tiles
 from gpunet.ops import window
 
-__all__ = ["BUILDS", "CHIPS", "compile_for", "convolutions"]
+__all__ = ["BUILDS", "CHIPS", "compile_by_nvrtc", "compile_for", "convolutions", "nvrtc"]
 
 # architecture -> a chip that has it
 CHIPS = {
@@ -148,6 +152,31 @@ BUILDS = {
     "gru": lambda chip: _recurrent(3, RESET_AFTER=0)(chip) + _recurrent(3, RESET_AFTER=1)(chip),
     "simple_rnn": _recurrent(1),
 }
+
+
+def nvrtc():
+    """Return NVRTC, which compiles the sources where there is a GPU; None if it isn't installed."""
+    found = ctypes.util.find_library("nvrtc")
+    for folder in sys.path:
+        places = Path(folder or ".").glob("nvidia/*/lib/libnvrtc.so.*")
+        found = found or next((str(p) for p in places if "alt" not in p.name), None)
+    return ctypes.CDLL(found) if found else None
+
+
+def compile_by_nvrtc(library, family, arch, defines):
+    """Compile a source as CuPy does and return what the compiler complains of, or ''."""
+    program, size = ctypes.c_void_p(), ctypes.c_size_t()
+    text = sources.source(family).encode()
+    library.nvrtcCreateProgram(ctypes.byref(program), text, b"kernels.cu", 0, None, None)
+    options = [f"-arch={arch}", "-std=c++17", "-ftz=true"]
+    options += [f"-D{name}={value}" for name, value in defines.items()]
+    given = (ctypes.c_char_p * len(options))(*[o.encode() for o in options])
+    failed = library.nvrtcCompileProgram(program, len(options), given)
+    library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    library.nvrtcGetProgramLog(program, log)
+    library.nvrtcDestroyProgram(ctypes.byref(program))
+    return log.value.decode() or "failed" if failed else ""
 
 
 def compile_for(family, arch, defines, folder):

@@ -1,5 +1,6 @@
 """The CUDA sources: found, compiled by nvcc, and run on the CPU beside the plain ops."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -76,6 +77,23 @@ def test_nvcc_compiles_without_spills(family, arch, tmp_path):
     for defines in builds.BUILDS[family](builds.CHIPS[arch]):
         done = builds.compile_for(family, arch, defines, tmp_path)
         assert done.returncode == 0, (defines, done.stderr)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_constant_functions_say_that_they_are_for_the_device(family):
+    """NVRTC asks for it, while nvcc and g++ don't."""
+    text = re.sub(r"//[^\n]*", "", sources.source(family))
+    bare = re.findall(r"(?m)^(?:static |inline )*constexpr [\w:<>]+[ \n]+\w+\([^)]*\)\s*\{", text)
+    assert not bare
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_nvrtc_compiles(family):
+    library = builds.nvrtc()
+    if library is None:
+        pytest.skip("NVRTC is missing: pip install nvidia-cuda-nvrtc")
+    defines = builds.BUILDS[family](builds.CHIPS["sm_90"])[0]
+    assert builds.compile_by_nvrtc(library, family, "sm_90", defines) == ""
 
 
 @needs_nvcc
