@@ -6,7 +6,7 @@ import numpy as np
 
 from gpunet.autodiff import Op
 from gpunet.autodiff.autocast import dtype_seen
-from gpunet.context import tracing
+from gpunet.context import tracing, unique_name
 from gpunet.graph import SymbolicTensor
 from gpunet.layers.base import Layer
 from gpunet.stand_ins import current
@@ -24,9 +24,13 @@ class GraphCall(Layer):
 
     built = True
     class_label = "TFOpLambda"  # Keras's class of such layers, for summaries
+    named = staticmethod(lambda function: None)  # set by gpunet.saving: what Keras calls a function
     _autocast = _casts_weights = False
 
     def __init__(self, function, **kwargs):
+        base = self.named(function)
+        if base is not None and kwargs.get("name") is None:
+            kwargs["name"] = unique_name(base)
         super().__init__(**kwargs)
         self.function = function
 

@@ -11,6 +11,7 @@ from gpunet import activations, ops
 from gpunet import backend as K
 from gpunet.autodiff import Op
 from gpunet.errors import FileFormatError
+from gpunet.layers.operation import GraphCall
 from gpunet.tensor import Operators
 
 __all__ = ["find", "written"]
@@ -466,3 +467,15 @@ _add("random.normal", _random("normal"), "mean", "stddev", "dtype", "seed",
      also=("random_normal",))  # fmt: skip
 _add("random.uniform", _random("uniform"), "minval", "maxval", "dtype", "seed",
      also=("random_uniform",))  # fmt: skip
+
+# What Python's operators are called in names of layers.
+_OPERATORS = {"math.add": "__operators__.add"}
+
+
+def _named(function):
+    name = getattr(function, "__name__", None)
+    row = _TABLE["__operators__.getitem"] if name == "take_slice" else written(name)
+    return None if row is None else f"tf.{_OPERATORS.get(row.name, row.name)}"
+
+
+GraphCall.named = staticmethod(_named)

@@ -163,3 +163,18 @@ def test_real_keras_opens_them(tmp_path):
     assert not failed, "\n".join(failed.values())
     for name, ys in found.items():
         assert_same([np.asarray(y) for y in ys], CASES[name]["outputs"], name)
+
+
+def test_layers_of_functions_are_called_as_in_keras():
+    gpunet.backend.clear_session()
+    x = Input((4, 3))
+    made = (x + 1.0, x * 2.0, 1.0 - x, x[:, 0], K.exp(x), K.sum(x, axis=1), 2.0 + x)
+    assert [y.node.layer.name for y in made] == [
+        "tf.__operators__.add",
+        "tf.math.multiply",
+        "tf.math.subtract",
+        "tf.__operators__.getitem",
+        "tf.math.exp",
+        "tf.math.reduce_sum",
+        "tf.__operators__.add_1",
+    ]
