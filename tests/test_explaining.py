@@ -108,6 +108,22 @@ def test_what_is_printed():
     assert any("switched off" in line for line in lines)
 
 
+def test_recurrent_layers_say_how_they_are_laid_out():
+    x = layers.Input((80, 128))
+    h = layers.Bidirectional(layers.LSTM(128, return_sequences=True))(x)
+    model = gpunet.Model(x, layers.LSTM(512, name="large")(h))
+    both, large = (e.words for e in explained(model, chip="h200"))
+    assert "cluster of 8 blocks" in both and "both directions in one launch" in both
+    assert "cooperative grid of 64 blocks" in large and "a single block would need 4.2 MB" in large
+    both, large = (e.words for e in explained(model, chip="t4"))
+    assert "one launch a step" in large and "40 multiprocessors don't hold the weights" in large
+    half = gpunet.Sequential([layers.LSTM(8, dtype="float16", input_shape=(5, 3))])
+    (row,) = explained(half, chip="a100")
+    assert row.kernel and "float16, sums in float32" in row.words
+    (row,) = explained(half, chip="t4")
+    assert not row.kernel and "no kernel for float16 below sm_80" in row.words
+
+
 def test_without_a_gpu_it_is_as_on_an_h200(monkeypatch):
     monkeypatch.setattr(gpunet.arrays, "_gpu_count", lambda: ("there is none", 0))
     lines = []
