@@ -7,14 +7,16 @@ is set to one thread; `spread` sets that while it works and puts the number back
 
 import contextlib
 import contextvars
+import ctypes
 import functools
 import itertools
 import os
 import queue
 import threading
 
+import numpy as np
+
 from gpunet import subnormals
-from gpunet.blas import library
 
 __all__ = ["count", "one_blas_thread", "spread", "spreading", "steady"]
 
@@ -43,11 +45,16 @@ def count():
 @functools.cache
 def _openblas():
     """Return OpenBLAS's functions (get, set) of its number of threads, None if not found."""
+    core = getattr(np, "_core", None) or np.core
+    try:
+        library = ctypes.CDLL(core._multiarray_umath.__file__)
+    except (OSError, AttributeError):
+        return None
     for name in _OPENBLAS:
         try:
             return (
-                getattr(library(), name.format("get_num_threads")),
-                getattr(library(), name.format("set_num_threads")),
+                getattr(library, name.format("get_num_threads")),
+                getattr(library, name.format("set_num_threads")),
             )
         except AttributeError:
             continue
