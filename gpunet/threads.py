@@ -18,7 +18,7 @@ import numpy as np
 
 from gpunet import subnormals
 
-__all__ = ["count", "one_blas_thread", "spread", "spreading", "steady"]
+__all__ = ["begin", "count", "one_blas_thread", "spread", "spreading", "steady"]
 
 _OPENBLAS = ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}")
 _lock = threading.Lock()
@@ -218,3 +218,22 @@ def spread(tasks, start, threads=None):
         for _ in range(threads - 1):
             _waiting.put((contextvars.copy_context(), job))
         job.run()
+
+
+def begin(work):
+    """Let a helper do something soon; return a function that has to be called once.
+
+    That function makes sure that it is done: it does it in the calling thread if no helper has
+    begun it, else it waits; it raises what ``work`` raised.  It is called within a context like
+    `one_blas_thread`.
+
+    Args:
+        work: function without arguments.
+    """
+    job = _Job(1, lambda: lambda _: work())
+    others = count() - 1
+    if others > 0 and _openblas() is not None:
+        if _helpers < others:
+            _have_helpers(others)
+        _waiting.put((contextvars.copy_context(), job))
+    return job.run

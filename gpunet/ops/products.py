@@ -19,6 +19,8 @@ on_gpu = None
 
 # Multiplications from which several threads pay.
 _SPREAD = 2**23
+# Rows of a part that make up for what is done anew for each.
+_THICK = 256
 # Rows, and elements of each, up to which a product with ones adds them up.
 _FEW, _SHORT = 4096, 64
 
@@ -52,7 +54,9 @@ def product(xp, a, b, out=None):
     if out is None:
         out = empty((m, n), np.result_type(a, b))
     across = n > m
-    step = -(-max(m, n) // (4 * threads.count()))  # small parts even out
+    # Small parts even out, but each of them reads, and arranges for itself, the other factor.
+    size, count = max(m, n), threads.count()
+    step = max(-(-size // (4 * count)), min(_THICK, -(-size // count)))
     step = -(-step // 16) * 16  # whole vectors
 
     def start():
@@ -65,7 +69,7 @@ def product(xp, a, b, out=None):
 
         return work
 
-    threads.spread(-(-max(m, n) // step), start)
+    threads.spread(-(-size // step), start)
     return out
 
 

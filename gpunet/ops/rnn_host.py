@@ -1,19 +1,21 @@
 """How NumPy runs the ops of `gpunet.ops.rnn`: the same contract, fewer and larger calls.
 
-Inside, samples are the last axis: a step's gates are one contiguous block (G * U, N), each
-gate is a contiguous part of it, and the recurrent product ``R.T @ h`` is one matrix product
-whose long axis BLAS can split.  Nothing is allocated in the loop over time.  The backward walk
-leaves the gates' gradients of all steps in one array, from which the gradients of weights and
-inputs come as one matrix product each.
+Inside, samples are the last axis, and what a walk keeps of a step is one block: gates (G, U, N),
+states (U, N).  Both directions of a bidirectional layer are walked at once; they are an axis before
+these, D.  A thread beside the walk does what takes long calls, some steps at a time: what inputs
+add to the gates, before the walk comes to them; on the way back, after it, the gradients of inputs.
+(Many short calls on two threads take longer than on one: each waits for the interpreter's lock.)
+The gradients of weights are one product each at the end.
 """
 
 import contextlib
+import functools
 
 import numpy as np
 
 from gpunet import threads
 from gpunet.ops.memory import empty
-from gpunet.ops.products import product
+from gpunet.ops.rnn_host_products import Inputs, Recurrence
 
 __all__ = ["SCALES", "Parts", "Scan", "apply", "prepare", "slope"]
 
@@ -37,39 +39,30 @@ def apply(name, x):
         np.maximum(x, 0.0, out=x)
 
 
-def slope(name, y, g, spare):
-    """Multiply g by the slope of an activation whose values are y, in place."""
+def slope(name, y, out):
+    """Write the slope of an activation where its values are y."""
     if name == "tanh":
-        np.multiply(y, y, out=spare)
-        np.subtract(1.0, spare, out=spare)
-        g *= spare
+        np.multiply(y, y, out=out)
+        np.subtract(1.0, out, out=out)
     elif name == "sigmoid":
-        g *= y
-        np.multiply(g, y, out=spare)
-        g -= spare
+        np.subtract(1.0, y, out=out)
+        out *= y
     elif name == "hard_sigmoid":
-        np.greater(y, 0.0, out=spare)
-        g *= spare
-        np.less(y, 1.0, out=spare)
-        g *= spare
-        g *= 0.2
+        np.multiply((y > 0.0) & (y < 1.0), np.asarray(0.2, out.dtype), out=out)
     elif name == "relu":
-        np.greater(y, 0.0, out=spare)
-        g *= spare
+        np.greater(y, 0.0, out=out)
+    else:
+        out[...] = 1.0
 
 
-# Multiplications from which it pays to walk in parts of the batch (for each part) and, in a
-# product of one step, to let BLAS use its own threads; below, that costs more than it brings as
-# soon as another process wants a core.
-_PART, _WIDE = 2**22, 2**26
+# Multiplications: of a step, from which it pays to walk in parts of the batch (for each part) and
+# to let BLAS use its own threads; of all inputs and states of the steps that are one task.
+_PART, _WIDE, _TASK = 2**22, 2**26, 2**26
 
 
-def _product(a, b, out):
-    product(np, a, b, out)
-
-
-def _one_product(a, b, out):
-    np.matmul(a, b, out=out)
+# Numbers that the gates of some steps may have so that they are still in a cache when the walk
+# comes to them.
+_CACHED = 2**15
 
 
 def _transposed(a):
@@ -80,149 +73,133 @@ def _transposed(a):
 class Scan:
     """One call: workspace, forward and backward walk.
 
-    A subclass gives `gates`, and `step` and `back` for one step of its cell.
+    A subclass gives the steps of its cell: `allocate`, `step` and on the way back `prepare` for
+    some steps at a time and ``back(t, k, grads)`` for one, the k-th of those.
 
     Args:
-        arrays: x, kernel, recurrent kernel, bias, mask, x_keep, h_keep.
-        states: list of arrays (N, U), or of None.
+        runs: list of (arrays, states, reverse) for each direction, all of one shape: arrays are
+            x, kernel, recurrent kernel, bias, mask, x_keep, h_keep; states arrays (N, U) or Nones.
         options: dict of the op's options.
         alone: bool, no other call shares the threads.
     """
 
-    gates = states = 1
+    states = 1
+    #: Gates as they follow each other in the cell's arrays.
+    order = (0,)
+    #: Arrays of gradients that a step leaves, and which of them are those of the gates.
+    left, own = 1, slice(None)
 
-    def __init__(self, arrays, states, options, alone=True):
-        self.multiply = _product if alone else _one_product
-        x, self.kernel, self.recurrent, self.bias, mask, x_keep, h_keep = arrays
-        self.options = options
+    def __init__(self, runs, options, alone=True):
+        self.options, self.alone, self.runs = options, alone, runs
         self.act = options.get("activation", "tanh")
         self.gate = options.get("recurrent_activation", "sigmoid")
-        self.reverse = options.get("reverse", False)
         self.sequences = options.get("sequences", False)
+        x, _, recurrent, self.bias = runs[0][0][:4]
         self.dtype = x.dtype
-        self.shape = tuple(x.shape)
-        self.steps, self.batch, self.features = self.shape
-        self.units = self.recurrent.shape[0]
-        self.given = states[0] is not None
-        self._take_inputs(x, mask)
-        self.x_keep = self._keep(x_keep, options.get("x_rate", 0.0))
-        self.h_keep = self._keep(h_keep, options.get("h_rate", 0.0))
-        if self.h_keep is not None:
-            self.h_keep = _transposed(self.h_keep)  # (G, U, N)
-            self.spare_keep = self._empty(self.gates, self.units, self.batch)
+        self.steps, self.batch, self.features = x.shape
+        self.units, self.gates = recurrent.shape[0], len(self.order)
+        self._take_mask()
         self._take_weights()
-        self.z = self._project()
-        self.h = self._state(states[0])
-        self.allocate(states)
+        self.y = self._room(self.steps, gates=(self.gates,))
+        self.h = self._state(0)
+        self.spare = self._room(gates=(self.gates,))
+        self.allocate()
+        self.tasks = self._cut()
 
-    def _empty(self, *shape):
-        """Return an array for work inside; results are others."""
-        return empty(shape, self.dtype)
+    def _room(self, *steps, gates=()):
+        """Return an array (*steps, D, *gates, U, N) for work inside; results are others."""
+        return empty((*steps, len(self.runs), *gates, self.units, self.batch), self.dtype)
+
+    def _state(self, number):
+        """Return room for a state before and after each step, (T + 1, D, U, N)."""
+        room = self._room(self.steps + 1)
+        for one, (_, states, _) in zip(room[0], self.runs):
+            one[...] = 0 if states[number] is None else states[number].T
+        return room
+
+    def _take_mask(self):
+        self.off, self.seen = None, [None] * len(self.runs)
+        masks = [arrays[4][::-1] if reverse else arrays[4]
+                 for arrays, _, reverse in self.runs if arrays[4] is not None]  # fmt: skip
+        if not masks or masks[0].all():
+            return
+        masks = np.stack(masks, axis=1)[:, :, None]  # (T, D, 1, N)
+        self.off = ~masks
+        self.some_off = self.off.any(axis=(1, 2, 3)).tolist()
+        for i, (_, states, _) in enumerate(self.runs):
+            if self.options.get("zero_output", False):
+                self.seen[i] = masks[:, i].astype(self.dtype)
+            elif states[0] is not None:
+                self.seen[i] = np.logical_or.accumulate(masks[:, i], axis=0).astype(self.dtype)
+
+    def scales(self):
+        """Return what each gate's rows are scaled by, in the order of the cell's arrays."""
+        return [SCALES.get(self.gate, 1.0)] * (self.gates - 1) + [1.0]
 
     def _keep(self, keep, rate):
         return None if keep is None else keep.astype(self.dtype) * (1 / (1 - rate))
 
-    def _take_inputs(self, x, mask):
-        # A column of ones beside the features makes the bias a row of the kernel.
-        self.x = self._empty(self.steps, self.batch, self.features + (self.bias is not None))
-        self.x[:, :, : self.features] = x[::-1] if self.reverse else x
-        self.x[:, :, self.features :] = 1
-        self.on = self.off = self.seen = None
-        if mask is None:
-            return
-        mask = (mask[::-1] if self.reverse else mask)[:, None, :]  # (T, 1, N)
-        self.on, self.off = mask.astype(self.dtype), ~mask
-        if self.options.get("zero_output", False):
-            self.seen = self.on
-        elif self.given:
-            self.seen = np.logical_or.accumulate(mask, axis=0).astype(self.dtype)
-
-    def scales(self):
-        """Return what each gate's rows are scaled by."""
-        return [SCALES.get(self.gate, 1.0)] * (self.gates - 1) + [1.0]
-
     def _take_weights(self):
-        scale = np.repeat(np.array(self.scales(), self.dtype), self.units)
-        bias = self.bias
-        if bias is not None and bias.ndim == 2:
-            bias = bias[0].copy()
-            bias[: -self.units] += self.bias[1, : -self.units]
-        rows = [self.kernel] if bias is None else [self.kernel, bias[None]]
-        self.w = np.concatenate(rows, axis=0) * scale  # (C + 1, G * U)
-        self.r = np.multiply(self.recurrent.T, scale[:, None], order="C")  # (G * U, U)
-        if self.h_keep is not None:
-            shape = (self.units, self.gates, self.units)
-            self.r_gates = np.ascontiguousarray(self.recurrent.reshape(shape).transpose(1, 0, 2))
+        scales, keeps = self.scales(), []
+        self.inputs = []
+        for (x, kernel, _, bias, _, x_keep, h_keep), _, reverse in self.runs:
+            if bias is not None and bias.ndim == 2:
+                own = bias[0].copy()
+                own[: -self.units] += bias[1, : -self.units]
+                bias = own
+            x, x_keep = (
+                x[::-1] if reverse else x,
+                self._keep(x_keep, self.options.get("x_rate", 0.0)),
+            )
+            self.inputs.append(Inputs(x, kernel, bias, x_keep, self.order, scales))
+            keeps.append(self._keep(h_keep, self.options.get("h_rate", 0.0)))
+        keep = None if keeps[0] is None else np.stack([_transposed(k) for k in keeps])
+        kernels = [arrays[2] for arrays, _, _ in self.runs]
+        self.recurrence = Recurrence(kernels, keep, dict(zip(self.order, scales)), self.batch)
 
-    def _x_of(self, gate):
-        """Return the rows that a gate sees, (T * N, C + 1)."""
-        x = self.x
-        if self.x_keep is not None:
-            x = x.copy()
-            x[:, :, : self.features] *= self.x_keep[gate]
-        return x.reshape((self.steps * self.batch, x.shape[2]))
+    def _cut(self):
+        """Return slices: the steps of each task."""
+        work = self.batch * self.gates * self.units * (self.features + self.units)
+        size = max(1, _TASK // max(1, work * len(self.runs)))
+        return [slice(t, min(t + size, self.steps)) for t in range(0, self.steps, size)]
 
-    def _project(self):
-        """Return what the inputs of all steps add to the gates, (G * U, T, N)."""
-        u = self.units
-        z = self._empty(self.gates * u, self.steps * self.batch)
-        if self.x_keep is None:
-            self.multiply(self.w.T, self._x_of(0).T, z)
-        else:
-            for g in range(self.gates):
-                part = slice(g * u, (g + 1) * u)
-                self.multiply(self.w[:, part].T, self._x_of(g).T, z[part])
-        return z.reshape((self.gates * u, self.steps, self.batch))
+    def _blas(self):
+        """Return a context for the products of single steps."""
+        work = self.gates * self.units * self.units * self.batch
+        return threads.one_blas_thread() if work < _WIDE else contextlib.nullcontext()
 
-    def _state(self, start):
-        """Return room for a state before and after each step, (T + 1, U, N)."""
-        room = self._empty(self.steps + 1, self.units, self.batch)
-        room[0] = 0 if start is None else start.T
-        return room
-
-    def times(self, h, out, first, last):
-        """Write the recurrent product of some gates."""
-        u = self.units
-        if self.h_keep is None:
-            np.matmul(self.r[first * u : last * u], h, out=out)
-            return
-        spare = self.spare_keep[first:last]
-        np.multiply(self.h_keep[first:last], h, out=spare)
-        np.matmul(
-            self.r[first * u : last * u].reshape((last - first, u, u)),
-            spare,
-            out=out.reshape((last - first, u, self.batch)),
-        )
-
-    def times_back(self, gz, out, first, last):
-        """Write the gradient of the state that was multiplied."""
-        u = self.units
-        if self.h_keep is None:
-            np.matmul(self.recurrent[:, first * u : last * u], gz, out=out)
-            return
-        spare = self.spare_keep[first:last]
-        np.matmul(self.r_gates[first:last], gz.reshape((last - first, u, self.batch)), out=spare)
-        spare *= self.h_keep[first:last]
-        np.sum(spare, axis=0, out=out)
+    def _begin(self, work, *args):
+        """Have something done beside the walk; return a function that makes sure of it."""
+        work = functools.partial(work, *args)
+        beside = self.alone and len(self.tasks) > 1 and threads.spreading()
+        return threads.begin(work) if beside else work
 
     # -- forward --------------------------------------------------------------------------
 
     def run(self):
-        """Walk through the steps; return outputs and last states."""
+        """Walk through the steps; return outputs and last states, for each direction."""
         all_states = self.histories()
         with self._blas():
-            for t in range(self.steps):
-                self.step(t)
-                if self.off is not None:
-                    for s in all_states:
-                        np.copyto(s[t + 1], s[t], where=self.off[t])
-        if self.sequences:
-            h = self.h[1:] if self.seen is None else self.h[1:] * self.seen
-            y = _transposed(h)
-        else:
-            h = self.h[-1] if self.seen is None else self.h[-1] * self.seen[-1]
-            y = _transposed(h)
-        return (y, *[_transposed(s[-1]) for s in all_states])
+            begun = [self._begin(self._project, part) for part in self.tasks]
+            for part, finish in zip(self.tasks, begun):
+                finish()
+                for t in range(part.start, part.stop):
+                    self.step(t)
+                    if self.off is not None and self.some_off[t]:
+                        for s in all_states:
+                            np.copyto(s[t + 1], s[t], where=self.off[t])
+        return [self._results(i, all_states) for i in range(len(self.runs))]
+
+    def _project(self, part):
+        for i, inputs in enumerate(self.inputs):
+            inputs.project(part, self.y[part, i])
+
+    def _results(self, i, all_states):
+        h, seen = self.h[1:, i], self.seen[i]
+        if not self.sequences:
+            h, seen = h[-1], None if seen is None else seen[-1]
+        y = _transposed(h if seen is None else h * seen)
+        return (y, *[_transposed(s[-1, i]) for s in all_states])
 
     def histories(self):
         """Return the rooms of all states."""
@@ -230,111 +207,119 @@ class Scan:
 
     # -- backward -------------------------------------------------------------------------
 
-    def pull(self, gy, needs):
-        """Walk back; return gradients of x, kernel, recurrent kernel, bias and states."""
-        gy, *gstates = gy
-        grads = [self._empty(self.units, self.batch) for _ in gstates]
-        for room, g in zip(grads, gstates):
-            room[...] = 0 if g is None else g.T
-        if gy is not None:
-            gy = np.swapaxes(gy, -1, -2)
-            if self.seen is not None:
-                gy = gy * (self.seen if self.sequences else self.seen[-1])
-            if self.sequences:
-                room = self._empty(*gy.shape)
-                room[...] = gy
-                gy = room
-            else:
-                grads[0] += gy
-                gy = None
-        self.gz = self.z  # which only the forward walk needs
+    def pull(self, gys, needs):
+        """Walk back.
+
+        Args:
+            gys: list of tuples, for each direction the gradients of its results, or Nones.
+            needs: list of lists of bools, whether the gradients of x, kernel, recurrent kernel
+                and bias are needed.
+
+        Returns:
+            List of tuples: gradients of x, kernel, recurrent kernel, bias and states.
+        """
+        gy, grads = self._given(gys)
+        shape = (len(self.runs), self.left, self.units, self.steps, self.batch)
+        self.g = self._room(self.steps, gates=(self.left,))  # gradients step by step
+        self.all_g = empty(shape, self.dtype)  # and sorted for large products
+        self.gx = [np.empty(n.x.shape, self.dtype) if need[0] else None
+                   for n, need in zip(self.inputs, needs)]  # fmt: skip
+        self.hot = max(1, _CACHED // max(1, self.y[0].size))
         self.start_back()
+        self.lefts = [empty((len(self.runs), *shape[2:]), self.dtype) for _ in self.multiplied()]
         with self._blas():
-            self._walk_back(gy, grads)
-        gx, gkernel, gbias = self._gradients(needs)
-        grecurrent = self._recurrent_gradient() if needs[2] else None
-        return (gx, gkernel, grecurrent, self.bias_gradient(gbias), *map(_transposed, grads))
+            begun = []
+            for part in reversed(self.tasks):
+                self._walk_back(part, gy, grads)
+                begun.append(self._begin(self._collect, part))
+            for finish in begun:
+                finish()
+        results = [self._gradients(i, needs[i], grads) for i in range(len(self.runs))]
+        self.g = self.all_g = self.gx = self.lefts = None
+        return results
 
-    def _walk_back(self, gy, grads):
-        carried = [np.empty_like(g) for g in grads]
-        for t in range(self.steps - 1, -1, -1):
-            if gy is not None:
-                grads[0] += gy[t]
-            if self.on is not None:
-                for g, rest in zip(grads, carried):
-                    np.multiply(g, self.off[t], out=rest)
-                    g *= self.on[t]
-            self.back(t, grads)
-            if self.on is not None:
-                for g, rest in zip(grads, carried):
-                    g += rest
-
-    def _blas(self):
-        """Return a context for the products of single steps."""
-        work = self.gates * self.units * self.units * self.batch
-        return threads.one_blas_thread() if work < _WIDE else contextlib.nullcontext()
-
-    def _flat(self, first=0, last=None):
-        """Return the gradients of some gates as rows (gates * U, T * N)."""
-        u = self.units
-        part = self.gz[first * u : self.gates * u if last is None else last * u]
-        return part.reshape((part.shape[0], self.steps * self.batch))
-
-    def _gradients(self, needs):
-        """Return the gradients of inputs, kernel and bias."""
-        weights = needs[1] or needs[3]
-        gx = gw = None
-        if self.x_keep is None:
-            if weights:
-                gw = np.empty_like(self.w)
-                self.multiply(self._x_of(0).T, self._flat().T, gw)
-            if needs[0]:
-                gx = np.empty(self.shape, self.dtype)
-                self.multiply(self._flat().T, self.kernel.T, gx.reshape((-1, self.features)))
-        else:
-            u = self.units
-            gw = np.empty_like(self.w) if weights else None
-            gx = np.zeros(self.shape, self.dtype) if needs[0] else None
-            for g in range(self.gates):
-                gz = self._flat(g, g + 1)
-                part = slice(g * u, (g + 1) * u)
-                if weights:
-                    self.multiply(self._x_of(g).T, gz.T, gw[:, part])
-                if needs[0]:
-                    seen = self._empty(*self.shape)
-                    self.multiply(gz.T, self.kernel[:, part].T, seen.reshape((-1, self.features)))
-                    seen *= self.x_keep[g]
-                    gx += seen
-        if gx is not None and self.reverse:
-            gx = gx[::-1]
-        if gw is None:
-            return gx, None, None
-        return gx, gw[: self.features], gw[-1] if self.bias is not None else None
-
-    def lefts(self):
-        """Return (first gate, last gate, room of what was multiplied, gradients) by product."""
-        return [(0, self.gates, self.h[:-1], self._flat())]
-
-    def _recurrent_gradient(self):
-        u, rows = self.units, self.steps * self.batch
-        result = np.empty((u, self.gates * u), self.dtype)
-        for first, last, left, gz in self.lefts():
-            left = np.ascontiguousarray(left.transpose(1, 0, 2))  # (U, T, N)
-            if self.h_keep is None:
-                self.multiply(left.reshape((u, rows)), gz.T, result[:, first * u : last * u])
+    def _given(self, gys):
+        """Return the gradients of all outputs, (T, D, U, N) or None, and of the states."""
+        grads = [self._room() for _ in range(self.states)]
+        all_gy = None
+        for i, (gy, *gstates) in enumerate(gys):
+            for room, g in zip(grads, gstates):
+                room[i] = 0 if g is None else g.T
+            if gy is None:
                 continue
-            for g in range(first, last):
-                kept = (left * self.h_keep[g][:, None]).reshape((u, rows))
-                part = gz[(g - first) * u : (g - first + 1) * u]
-                self.multiply(kept, part.T, result[:, g * u : (g + 1) * u])
-        return result
+            gy = np.swapaxes(gy, -1, -2)
+            if self.seen[i] is not None:
+                gy = gy * (self.seen[i] if self.sequences else self.seen[i][-1])
+            if not self.sequences:
+                grads[0][i] += gy
+                continue
+            if all_gy is None:
+                all_gy = self._room(self.steps)
+                all_gy[...] = 0
+            all_gy[:, i] = gy
+        return all_gy, grads
+
+    def _walk_back(self, part, gy, grads):
+        """Walk back through some steps."""
+        for stop in range(part.stop, part.start, -self.hot):
+            start = max(part.start, stop - self.hot)
+            self.prepare(slice(start, stop))
+            for t in range(stop - 1, start - 1, -1):
+                if gy is not None:
+                    grads[0] += gy[t]
+                self.back(t, t - start, grads)
+
+    def _collect(self, part):
+        """Sort what the walk has left for some steps, and give gradients of inputs."""
+        self.all_g[:, :, :, part] = self.g[part].transpose(1, 2, 3, 0, 4)
+        for room, (_, source, _) in zip(self.lefts, self.multiplied()):
+            room[:, :, part] = source[part].transpose(1, 2, 0, 3)
+        for i, (inputs, gx) in enumerate(zip(self.inputs, self.gx)):
+            if gx is not None:
+                inputs.pull(part, self.sorted_gradients(i, self.own), gx)
+
+    def sorted_gradients(self, i, rows):
+        """Return gradients of one direction, (k, U, T * N)."""
+        g = self.all_g[i, rows]
+        return g.reshape((*g.shape[:2], self.steps * self.batch))
+
+    def _gradients(self, i, needs, grads):
+        g, inputs, gx = self.sorted_gradients(i, self.own), self.inputs[i], self.gx[i]
+        if gx is not None and self.runs[i][2]:
+            gx = gx[::-1]
+        gkernel = gbias = None
+        if needs[1] or needs[3]:
+            gkernel, gbias = inputs.gradient(g)
+        groups = [
+            (gates, room[i], self.sorted_gradients(i, rows))
+            for (gates, _, rows), room in zip(self.multiplied(), self.lefts)
+        ]
+        grecurrent = self.recurrence.gradient(i, groups) if needs[2] else None
+        if gbias is not None:
+            gbias = self.bias_gradient(i, gbias)
+        return (gx, gkernel, grecurrent, gbias, *[_transposed(s[i]) for s in grads])
+
+    def hide(self, part, values, value=0):
+        """Put a number in the place of what masked steps have."""
+        if self.off is not None and any(self.some_off[part]):
+            off = self.off[part]
+            off = off.reshape((*off.shape[:2], *[1] * (values.ndim - 4), *off.shape[2:]))
+            np.copyto(values, value, where=off)
+
+    def carried(self, t, g):
+        """Return the gradient of a state that a masked step hands on as it is, or None."""
+        if self.off is not None and self.some_off[t]:
+            return np.where(self.off[t], g, 0)
+        return None
 
     def start_back(self):
         """Make room that only the backward walk needs."""
-        self.g = self._empty(self.gates * self.units, self.batch)
-        self.spare = np.empty_like(self.g)
 
-    def bias_gradient(self, gbias):
+    def multiplied(self):
+        """Return (gates, room (T, D, U, N) of what was multiplied, gradients' rows) by product."""
+        return [(self.order, self.h[:-1], slice(None))]
+
+    def bias_gradient(self, i, gbias):
         """Return the gradient in the shape of the bias."""
         return gbias
 
@@ -344,13 +329,13 @@ class Parts:
 
     Args:
         scan: class of the parts.
-        arrays, states, options: see `Scan`.
+        runs, options: see `Scan`.
         count: int, number of parts.
     """
 
-    def __init__(self, scan, arrays, states, options, count):
-        self.scan, self.arrays, self.states, self.options = scan, arrays, states, options
-        batch = arrays[0].shape[1]
+    def __init__(self, scan, runs, options, count):
+        self.scan, self.runs, self.options = scan, runs, options
+        batch = runs[0][0][0].shape[1]
         bounds = [batch * i // count for i in range(count + 1)]
         self.slices = [slice(a, b) for a, b in zip(bounds, bounds[1:])]
         self.made = [None] * count
@@ -368,29 +353,34 @@ class Parts:
         threads.spread(len(self.slices), start)
         return results
 
+    def _share(self, run, n):
+        (x, kernel, recurrent, bias, *rest), states, reverse = run
+        rest = [None if a is None else a[:, n] for a in rest]  # batch is the second axis
+        states = [None if s is None else s[n] for s in states]
+        return (x[:, n], kernel, recurrent, bias, *rest), states, reverse
+
     def run(self):
-        """Walk through the steps; return outputs and last states."""
+        """Walk through the steps; return outputs and last states, for each direction."""
 
         def forward(i):
-            x, kernel, recurrent, bias, *rest = self.arrays
-            n = self.slices[i]
-            rest = [None if a is None else a[:, n] for a in rest]  # batch is the second axis
-            states = [None if s is None else s[n] for s in self.states]
-            arrays = (x[:, n], kernel, recurrent, bias, *rest)
-            self.made[i] = self.scan(arrays, states, self.options, alone=False)
+            runs = [self._share(run, self.slices[i]) for run in self.runs]
+            self.made[i] = self.scan(runs, self.options, alone=False)
             return self.made[i].run()
 
-        return _joined(self._each(forward))
+        return [_joined(parts) for parts in zip(*self._each(forward))]
 
-    def pull(self, gy, needs):
-        """Walk back; return gradients of x, kernel, recurrent kernel, bias and states."""
+    def pull(self, gys, needs):
+        """Walk back; see `Scan.pull`."""
 
         def backward(i):
             n = self.slices[i]
-            parts = [None if g is None else g[..., n, :] for g in gy]
+            parts = [[None if g is None else g[..., n, :] for g in gy] for gy in gys]
             return self.made[i].pull(parts, needs)
 
-        results = self._each(backward)
+        return [self._added(results) for results in zip(*self._each(backward))]
+
+    @staticmethod
+    def _added(results):
         x, *weights = zip(*[r[:4] for r in results])
         weights = [None if w[0] is None else sum(w[1:], w[0]) for w in weights]
         states = _joined([r[4:] for r in results])
@@ -401,11 +391,11 @@ def _joined(results):
     return tuple([np.concatenate(parts, axis=-2) for parts in zip(*results)])
 
 
-def prepare(scan, arrays, states, options):
+def prepare(scan, runs, options):
     """Return a `Scan`, or `Parts` where several threads pay."""
-    x, _, recurrent = arrays[:3]
-    work = x.shape[1] * recurrent.size
+    x, _, recurrent = runs[0][0][:3]
+    work = len(runs) * x.shape[1] * recurrent.size
     count = min(threads.count(), work // _PART, x.shape[1] // 16, 4)
     if count > 1:
-        return Parts(scan, arrays, states, options, count)
-    return scan(arrays, states, options)
+        return Parts(scan, runs, options, count)
+    return scan(runs, options)

@@ -1,11 +1,17 @@
-"""The cells of `gpunet.ops.rnn_host`, one step each, and their offer to the ops."""
+"""The cells of `gpunet.ops.rnn_host`, one step each, and their offer to the ops.
+
+On the way back, all that doesn't depend on the gradients is multiplied beforehand, for many steps
+in a call: ``prepare`` leaves in the room of the gates' gradients what ``back`` multiplies with the
+gradients of the states.  Where a step doesn't count, that is 0, and what carries a state's
+gradient on is 1.
+"""
 
 import numpy as np
 
-from gpunet.ops import rnn
+from gpunet.ops import rnn, rnn_both
 from gpunet.ops.rnn_host import SCALES, Scan, apply, prepare, slope
 
-__all__ = ["GRUScan", "LSTMScan", "SimpleScan"]
+__all__ = ["SCANS", "GRUScan", "LSTMScan", "SimpleScan"]
 
 
 class SimpleScan(Scan):
@@ -14,124 +20,158 @@ class SimpleScan(Scan):
     def scales(self):
         return [SCALES.get(self.act, 1.0)]
 
-    def allocate(self, states):
+    def allocate(self):
         """Make the rooms of the cell's own."""
 
     def step(self, t):
         """Compute step t."""
-        y = self.h[t + 1]
-        self.times(self.h[t], y, 0, 1)
-        y += self.z[:, t]
+        y = self.y[t]
+        self.recurrence.times(self.h[t], self.spare, self.order)
+        y += self.spare
         apply(self.act, y)
+        self.h[t + 1] = y[:, 0]
 
-    def back(self, t, grads):
+    def prepare(self, part):
+        """Prepare the way back through some steps."""
+        g = self.g[part]
+        slope(self.act, self.y[part], g)
+        self.hide(part, g)
+
+    def back(self, t, k, grads):
         """Walk back through step t."""
-        (gh,) = grads
-        slope(self.act, self.h[t + 1], gh, self.spare)
-        self.gz[:, t] = gh
-        self.g[...] = gh
-        self.times_back(self.g, gh, 0, 1)
+        (gh,), g = grads, self.g[t]
+        g *= gh[:, None]
+        kept = self.carried(t, gh)
+        self.recurrence.back(g, gh, self.order)
+        if kept is not None:
+            gh += kept
 
 
 class LSTMScan(Scan):
     """`gpunet.ops.lstm`."""
 
-    gates, states = 4, 2
+    states = 2
+    order = (3, 0, 1, 2)  # o, i, f, g: those with one activation, those that c's gradient is for
+    left = 4
 
     def scales(self):
-        scale, own = SCALES.get(self.gate, 1.0), SCALES.get(self.act, 1.0)
-        return [scale, scale, own, scale]
+        scale = SCALES.get(self.gate, 1.0)
+        return [scale, scale, scale, SCALES.get(self.act, 1.0)]
 
-    def allocate(self, states):
+    def allocate(self):
         """Make the rooms of the cell's own."""
-        self.c = self._state(states[1])
-        self.a = self._empty(self.steps, self.units, self.batch)  # activation(c)
-        self.y = self._empty(self.steps, 4 * self.units, self.batch)
-        self.one = self._empty(self.units, self.batch)
+        self.c = self._state(1)
+        self.a = self._room(self.steps)  # activation(c)
 
     def histories(self):
         return [self.h, self.c]
 
     def step(self, t):
         """Compute step t."""
-        u, y, c, a = self.units, self.y[t], self.c[t + 1], self.a[t]
-        self.times(self.h[t], y, 0, 4)
-        y += self.z[:, t]
-        i, f, g, o = y[:u], y[u : 2 * u], y[2 * u : 3 * u], y[3 * u :]
+        y, c, a = self.y[t], self.c[t + 1], self.a[t]
+        self.recurrence.times(self.h[t], self.spare, self.order)
+        y += self.spare
         if self.act == "tanh" and self.gate == "sigmoid":  # the scaled rows need one call
             np.tanh(y, out=y)
-            for part in (y[: 2 * u], o):
-                part *= 0.5
-                part += 0.5
+            gates = y[:, :3]
+            gates *= 0.5
+            gates += 0.5
         else:
-            apply(self.gate, y[: 2 * u])
-            apply(self.act, g)
-            apply(self.gate, o)
-        np.multiply(f, self.c[t], out=c)
-        np.multiply(i, g, out=a)
+            apply(self.gate, y[:, :3])
+            apply(self.act, y[:, 3])
+        np.multiply(y[:, 2], self.c[t], out=c)
+        np.multiply(y[:, 1], y[:, 3], out=a)
         c += a
-        np.multiply(c, self.scales()[2], out=a)
-        apply(self.act, a)
-        np.multiply(o, a, out=self.h[t + 1])
+        if self.act in SCALES:
+            np.multiply(c, SCALES[self.act], out=a)
+            apply(self.act, a)
+        elif self.act == "tanh":
+            np.tanh(c, out=a)
+        else:
+            a[...] = c
+            apply(self.act, a)
+        np.multiply(y[:, 0], a, out=self.h[t + 1])
 
-    def back(self, t, grads):
+    def start_back(self):
+        self.to_c = self._room(self.hot)  # what the gradient of h adds to that of c
+        self.forget = None if self.off is None else self._room(self.hot)
+        self.one = self._room()
+
+    def prepare(self, part):
+        """Prepare the way back through some steps."""
+        y, g, a = self.y[part], self.g[part], self.a[part]
+        slope(self.gate, y[:, :, :3], g[:, :, :3])
+        slope(self.act, y[:, :, 3], g[:, :, 3])
+        g[:, :, 0] *= a
+        g[:, :, 1] *= y[:, :, 3]
+        g[:, :, 2] *= self.c[part]
+        g[:, :, 3] *= y[:, :, 1]
+        to_c = self.to_c[: len(a)]
+        slope(self.act, a, to_c)
+        to_c *= y[:, :, 0]
+        if self.off is not None:
+            forget = self.forget[: len(a)]
+            forget[...] = y[:, :, 2]
+            self.hide(part, g)
+            self.hide(part, to_c)
+            self.hide(part, forget, 1)
+
+    def back(self, t, k, grads):
         """Walk back through step t."""
-        gh, gc = grads
-        u, y, a, one = self.units, self.y[t], self.a[t], self.one
-        i, f, g, o = y[:u], y[u : 2 * u], y[2 * u : 3 * u], y[3 * u :]
-        gi, gf, gg, go = (self.g[k * u : (k + 1) * u] for k in range(4))
-        np.multiply(gh, a, out=go)
-        slope(self.gate, o, go, one)
-        gh *= o
-        slope(self.act, a, gh, one)
-        gc += gh
-        np.multiply(gc, g, out=gi)
-        np.multiply(gc, self.c[t], out=gf)
-        slope(self.gate, y[: 2 * u], self.g[: 2 * u], self.spare[: 2 * u])
-        np.multiply(gc, i, out=gg)
-        slope(self.act, g, gg, one)
-        gc *= f
-        self.gz[:, t] = self.g
-        self.times_back(self.g, gh, 0, 4)
+        (gh, gc), g = grads, self.g[t]
+        np.multiply(gh, self.to_c[k], out=self.one)
+        gc += self.one
+        g[:, 0] *= gh
+        g[:, 1:] *= gc[:, None]
+        gc *= self.y[t][:, 2] if self.forget is None else self.forget[k]
+        kept = self.carried(t, gh)
+        self.recurrence.back(g, gh, self.order)
+        if kept is not None:
+            gh += kept
 
 
 class GRUScan(Scan):
     """`gpunet.ops.gru`."""
 
-    gates = 3
+    order = (0, 1, 2)
 
-    def allocate(self, states):
+    def __init__(self, runs, options, alone=True):
+        self.after = options.get("reset_after", False)
+        # What a step leaves: the gradients of z, r and h, and before these that of the product
+        # which r scales, where that is another one.
+        self.left = 4 if self.after else 3
+        self.own = slice(1, 4) if self.after else slice(None)
+        super().__init__(runs, options, alone)
+
+    def allocate(self):
         """Make the rooms of the cell's own."""
-        self.after = self.options.get("reset_after", False)
-        u, n = self.units, self.batch
-        self.y = self._empty(self.steps, 3 * u, n)
-        self.product = self._empty(3 * u, n)
-        self.q = self._empty(self.steps, u, n)  # the product that r scales, or r * h
-        self.one = self._empty(u, n)
-        self.bias_q = None
+        self.q = self._room(self.steps)  # the product that r scales, or r * h
+        self.inner = None
         if self.after and self.bias is not None:
-            self.bias_q = np.repeat(self.bias[1, 2 * u :, None], n, axis=1)
+            self.inner = self._room()
+            for one, (arrays, _, _) in zip(self.inner, self.runs):
+                one[...] = arrays[3][1, 2 * self.units :, None]
 
     def step(self, t):
         """Compute step t."""
-        u, y, h, q = self.units, self.y[t], self.h[t], self.q[t]
-        s, r, g = y[:u], y[u : 2 * u], y[2 * u :]
+        y, h, q, spare = self.y[t], self.h[t], self.q[t], self.spare
+        gates, s, r, g = y[:, :2], y[:, 0], y[:, 1], y[:, 2]
         if self.after:
-            self.times(h, self.product, 0, 3)
-            np.add(self.product[: 2 * u], self.z[: 2 * u, t], out=y[: 2 * u])
-            apply(self.gate, y[: 2 * u])
-            if self.bias_q is None:
-                q[...] = self.product[2 * u :]
+            self.recurrence.times(h, spare, self.order)
+            gates += spare[:, :2]
+            apply(self.gate, gates)
+            if self.inner is None:
+                q[...] = spare[:, 2]
             else:
-                np.add(self.product[2 * u :], self.bias_q, out=q)
-            np.multiply(r, q, out=g)
+                np.add(spare[:, 2], self.inner, out=q)
+            np.multiply(r, q, out=spare[:, 2])
         else:
-            self.times(h, y[: 2 * u], 0, 2)
-            y[: 2 * u] += self.z[: 2 * u, t]
-            apply(self.gate, y[: 2 * u])
+            self.recurrence.times(h, spare[:, :2], (0, 1))
+            gates += spare[:, :2]
+            apply(self.gate, gates)
             np.multiply(r, h, out=q)
-            self.times(q, g, 2, 3)
-        g += self.z[2 * u :, t]
+            self.recurrence.times(q, spare[:, 2:], (2,))
+        g += spare[:, 2]
         if self.act in SCALES:
             g *= SCALES[self.act]
         apply(self.act, g)
@@ -141,71 +181,128 @@ class GRUScan(Scan):
         new += g
 
     def start_back(self):
-        super().start_back()
-        if self.after:
-            self.gq = self._empty(self.units, self.steps, self.batch)
+        self.carry = self._room(self.hot)
+        self.reset = None if self.after else self._room(self.hot)
+        self.one = self._room()
 
-    def back(self, t, grads):
-        """Walk back through step t."""
-        (gh,) = grads
-        u, y, h, q, one = self.units, self.y[t], self.h[t], self.q[t], self.one
-        s, r, g = y[:u], y[u : 2 * u], y[2 * u :]
-        gs, gr, gg = self.g[:u], self.g[u : 2 * u], self.g[2 * u :]
-        np.subtract(h, g, out=gs)
-        gs *= gh
-        np.subtract(1.0, s, out=gg)
-        gg *= gh
-        gh *= s
-        slope(self.act, g, gg, one)
+    def prepare(self, part):
+        """Prepare the way back through some steps."""
+        y, q, own = self.y[part], self.q[part], self.g[part][:, :, self.own]
+        s, r, g = (y[:, :, k] for k in range(3))
+        gs, gr, gg = (own[:, :, k] for k in range(3))
+        carry = self.carry[: len(y)]
+        np.subtract(1.0, s, out=carry)
+        slope(self.act, g, gg)
+        gg *= carry
+        slope(self.gate, y[:, :, :2], own[:, :, :2])
+        np.subtract(self.h[part], g, out=carry)
+        gs *= carry
+        gr *= q if self.after else self.h[part]
         if self.after:
-            np.multiply(gg, q, out=gr)
+            gr *= gg
+            np.multiply(gg, r, out=self.g[part][:, :, 0])
         else:
-            self.times_back(gg, one, 2, 3)
-            np.multiply(one, h, out=gr)
-            one *= r
-            gh += one
-        slope(self.gate, y[: 2 * u], self.g[: 2 * u], self.spare[: 2 * u])
-        self.gz[:, t] = self.g
+            reset = self.reset[: len(y)]
+            reset[...] = r
+            self.hide(part, reset)
+        carry[...] = s
+        self.hide(part, self.g[part])
+        self.hide(part, carry, 1)
+
+    def back(self, t, k, grads):
+        """Walk back through step t."""
+        (gh,), g, one = grads, self.g[t], self.one
         if self.after:
-            gg *= r
-            self.gq[:, t] = gg
-        self.times_back(self.g if self.after else self.g[: 2 * u], one, 0, 3 if self.after else 2)
+            g *= gh[:, None]
+            gh *= self.carry[k]
+            self.recurrence.back(g[:, :3], one, (2, 0, 1))
+        else:
+            g[:, ::2] *= gh[:, None]
+            gh *= self.carry[k]
+            self.recurrence.back(g[:, 2:], one, (2,))
+            g[:, 1] *= one
+            one *= self.reset[k]
+            gh += one
+            self.recurrence.back(g[:, :2], one, (0, 1))
         gh += one
 
-    def lefts(self):
+    def multiplied(self):
+        h = self.h[:-1]
         if self.after:
-            flat = self.gq.reshape((self.units, -1))
-            return [(0, 2, self.h[:-1], self._flat(0, 2)), (2, 3, self.h[:-1], flat)]
-        return [(0, 2, self.h[:-1], self._flat(0, 2)), (2, 3, self.q, self._flat(2, 3))]
+            return [((2, 0, 1), h, slice(0, 3))]
+        return [((0, 1), h, slice(0, 2)), ((2,), self.q, slice(2, 3))]
 
-    def bias_gradient(self, gbias):
-        if gbias is None or not self.after:
+    def bias_gradient(self, i, gbias):
+        if not self.after:
             return gbias
         inner = gbias.copy()
-        inner[2 * self.units :] = self.gq.sum(axis=(1, 2))
+        sums = self.sorted_gradients(i, slice(0, 1)).sum(axis=(0, 2))
+        inner[2 * self.units :] = sums
         return np.stack([gbias, inner])
 
 
 # -- as variants of the ops -----------------------------------------------------------------
+
+SCANS = {rnn.simple_rnn: SimpleScan, rnn.gru: GRUScan, rnn.lstm: LSTMScan}
 
 
 def _one_type(xp, x, kernel, recurrent, *_, **__):
     return xp is np and x.dtype == kernel.dtype == recurrent.dtype and len(x) > 0
 
 
-def _offer(op, scan, states):
+def _run_of(scan, x, kernel, recurrent, bias=None, *rest, reverse=False):
+    """Return (arrays, states, reverse) of the arguments of an op."""
+    given = [*rest, *[None] * (scan.states + 3 - len(rest))]
+    arrays = (x, kernel, recurrent, bias, *given[scan.states :])
+    return arrays, given[: scan.states], reverse
+
+
+def _offer(op, scan):
     @op.fused(when=_one_type)
-    def run(xp, x, kernel, recurrent, bias=None, *rest, **options):
-        given = [*rest, *[None] * (states + 3 - len(rest))]
-        arrays = (x, kernel, recurrent, bias, *given[states:])
-        made = prepare(scan, arrays, given[:states], options)
-        return made.run(), made
+    def run(xp, *given, reverse=False, **options):
+        made = prepare(scan, [_run_of(scan, *given, reverse=reverse)], options)
+        return made.run()[0], made
 
     @run.backward
     def back(xp, made, gy, needs):
-        grads = made.pull(gy, [*needs, False])
+        needs = [*needs, False]
+        (grads,) = made.pull([gy], [needs])
         return (*grads[:4], *[g if need else None for g, need in zip(grads[4:], needs[4:])])
 
 
-for _op, _scan in ((rnn.simple_rnn, SimpleScan), (rnn.gru, GRUScan), (rnn.lstm, LSTMScan)):
-    _offer(_op, _scan, _scan.states)
+for _op, _scan in SCANS.items():
+    _offer(_op, _scan)
+
+
+def _both_of_one_type(xp, *arrays, cell, x_rate=0.0, h_rate=0.0, **_):
+    directions = rnn_both.halves(*arrays)
+    alike = [[a is None for a in d] for d in directions]
+    return alike[0] == alike[1] and all(_one_type(xp, *d) for d in directions)
+
+
+@rnn_both.both_ways.fused(when=_both_of_one_type)
+def _both(xp, *arrays, cell, reverse=False, **options):
+    scan = SCANS[rnn_both.CELLS[cell]]
+    ways = zip(rnn_both.halves(*arrays), (reverse, not reverse))
+    made = prepare(scan, [_run_of(scan, *d, reverse=way) for d, way in ways], options)
+    (y, *states), (back_y, *back_states) = made.run()
+    return (y, back_y, *states, *back_states), (made, arrays[1] is None)
+
+
+@_both.backward
+def _both_back(xp, saved, gy, needs):
+    made, same_x = saved
+    states = (len(gy) - 2) // 2
+    gys = [(gy[i], *gy[2 + i * states : 2 + (i + 1) * states]) for i in range(2)]
+    needs = [*needs, *[False] * (3 + 2 * (5 + states) - len(needs))]
+    own = [needs[first : first + 3 + states] for first in (3, 8 + states)]
+    x_needed = needs[0], needs[0] if same_x else needs[1]
+    (gx, *first), (back_gx, *second) = made.pull(gys, [[x, *n] for x, n in zip(x_needed, own)])
+    rest = [
+        value
+        for grads, n in zip((first, second), own)
+        for value in [*[g if need else None for g, need in zip(grads, n)], None, None]
+    ]
+    if same_x and gx is not None:
+        gx = gx + back_gx
+    return (gx, None if same_x else back_gx, None, *rest)

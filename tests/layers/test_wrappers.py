@@ -172,6 +172,7 @@ def test_any_number_of_steps(time, x):
 
 
 def test_whole_models(rng):
+    gpunet.set_random_seed(0)  # not all starts lead down within 15 epochs
     frames = rng.standard_normal((N, T, 5, 5, 1)).astype("float32")
     inner = Sequential([
         layers.Conv2D(2, 3, activation="relu", input_shape=(5, 5, 1)),

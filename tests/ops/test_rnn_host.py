@@ -13,8 +13,7 @@ from gpunet.tensor import Tensor
 
 OPS = [(rnn.simple_rnn, 1, 1, False), (rnn.gru, 3, 1, False), (rnn.gru, 3, 1, True),
        (rnn.lstm, 4, 2, False)]  # fmt: skip
-SCANS = {rnn.simple_rnn: rnn_host_cells.SimpleScan, rnn.gru: rnn_host_cells.GRUScan,
-         rnn.lstm: rnn_host_cells.LSTMScan}  # fmt: skip
+SCANS = rnn_host_cells.SCANS
 
 
 def inputs(rng, gates, count, after, shape=(5, 3, 4, 6), **given):
@@ -92,15 +91,45 @@ def test_walks_in_parts(op, gates, count, after, rng):
     x, kernel, recurrent, bias, *rest = args
     states, arrays = rest[:count], (x, kernel, recurrent, bias, *rest[count:])
     for sequences in (False, True):
-        options = {"sequences": sequences, "reverse": True, "x_rate": 0.2, "h_rate": 0.2}
+        options = {"sequences": sequences, "x_rate": 0.2, "h_rate": 0.2}
         if after:
             options["reset_after"] = True
-        whole = SCANS[op](arrays, states, options)
-        parts = rnn_host.Parts(SCANS[op], arrays, states, options, 3)
+        runs = [(arrays, states, True), (arrays, states, False)]
+        whole = SCANS[op](runs, options)
+        parts = rnn_host.Parts(SCANS[op], runs, options, 3)
         y = whole.run()
-        same(parts.run(), y)
-        gy = [rng.standard_normal(p.shape) for p in y]
-        same(parts.pull(gy, [True] * 4), whole.pull(gy, [True] * 4))
+        for got, wanted in zip(parts.run(), y, strict=True):
+            same(got, wanted)
+        gys = [[rng.standard_normal(p.shape) for p in part] for part in y]
+        needs = [[True] * 4] * 2
+        for got, wanted in zip(parts.pull(gys, needs), whole.pull(gys, needs), strict=True):
+            same(got, wanted)
+
+
+@pytest.mark.parametrize("op, gates, count, after", OPS)
+@pytest.mark.parametrize("helpers", ["1", "3"])
+def test_tasks_beside_the_walk(op, gates, count, after, helpers, rng, monkeypatch):
+    monkeypatch.setenv("GPUNET_THREADS", helpers)
+    args = inputs(rng, gates, count, after, (7, 3, 4, 6), mask=True, bias=True)
+    options = {"sequences": True, **({"reset_after": after} if op is rnn.gru else {})}
+    fusion, needs, results = op.fusions[0], [True] * (7 + count), []
+    for task in (rnn_host._TASK, 1):
+        monkeypatch.setattr(rnn_host, "_TASK", task)
+        y, saved = fusion.forward(np, *args, **options)
+        gy = tuple([np.ones_like(part) for part in y])
+        results.append([*y, *fusion.pull(np, saved, gy, needs)])
+    same(results[1], results[0])
+
+
+def test_what_a_helper_raises_arrives():
+    def fail():
+        raise KeyError("here")
+
+    with threads.one_blas_thread():
+        finish = [threads.begin(fail) for _ in range(3)]
+        for f in finish:
+            with pytest.raises(KeyError, match="here"):
+                f()
 
 
 def test_blas_gets_its_threads_back(rng):
