@@ -182,7 +182,7 @@ def test_blocks_and_threads_change_nothing(monkeypatch, rng, layout, size, strid
     x = rng.integers(-3, 4, (3, 14, 11, 5)).astype("float32")
     options = {"pool_size": size, "strides": strides, "padding": padding, "data_format": layout}
     for op in (ops.max_pool, ops.average_pool):
-        (fused,) = (f for f in op.fusions if f.forward.__module__ == pool_cpu.__name__)
+        (fused,) = (f for f in op.fusions if f.forward.__name__.endswith("_cpu"))
         y, saved = fused.forward(np, x, **options)
         plain_y, plain_saved = op.forward(np, x, **options)
         np.testing.assert_allclose(y, plain_y, rtol=1e-6)
