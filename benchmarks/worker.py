@@ -38,10 +38,10 @@ def timed(work):
 
 def repeated(work, seconds, least=3):
     """Return the median time of calls that together take some seconds, after one that is not
-    counted."""
+    counted; of fewer than ``least`` calls where these alone take ten times as long."""
     work()
-    times, until = [], time.perf_counter() + seconds
-    while len(times) < least or time.perf_counter() < until:
+    times = []
+    while sum(times) < seconds or len(times) < least and sum(times) < 10 * seconds:
         times.append(timed(work))
     return statistics.median(times)
 
