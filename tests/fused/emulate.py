@@ -136,9 +136,12 @@ class _Kernel:
     def __init__(self, name, launcher, cluster, together):
         self.name, self._launcher = name, launcher
         self._cluster, self._together = cluster, together
+        self.kernel = types.SimpleNamespace(ptr=self)
+        self.large_clusters = False
 
     def __call__(self, grid, block, args, shared_mem=0):
         assert shared_mem <= self.max_dynamic_shared_size_bytes, "the kernel wasn't told"
+        assert self._cluster <= 8 or self.large_clusters, "the kernel wasn't told"
         three = [(*size, 1, 1)[:3] for size in (grid, block)]
         shape = _Shape(
             *[(ctypes.c_uint * 3)(*size) for size in three],
@@ -166,6 +169,12 @@ def _empty(shape, dtype="float64"):
     """Return an array in which unwritten elements show."""
     dtype = np.dtype(dtype)
     return np.full(shape, np.nan if dtype.kind == "f" else 99, dtype)
+
+
+def _set_attribute(kernel, attribute, value):
+    """Stands in for cupy.cuda.driver.funcSetAttribute; 14 allows clusters of more than 8."""
+    assert (attribute, value) == (14, 1)
+    kernel.large_clusters = True
 
 
 class _Device:
@@ -199,7 +208,12 @@ class _Module:
     """NumPy under CuPy's name."""
 
     __name__ = "cupy"
-    cuda = types.SimpleNamespace(Device=_Device, Memory=_Memory, get_current_stream=_Stream)
+    cuda = types.SimpleNamespace(
+        Device=_Device,
+        Memory=_Memory,
+        get_current_stream=_Stream,
+        driver=types.SimpleNamespace(funcSetAttribute=_set_attribute),
+    )
     RawModule = RawModule
     empty = staticmethod(_empty)
 
