@@ -8,6 +8,7 @@ another.  Ratios are between processes of one round.
 """
 
 import argparse
+import functools
 import math
 import os
 import resource
@@ -224,10 +225,15 @@ def _others(pythons, cold, args):
         times = [f"{statistics.median(c):.2f}" if c else "-" for c in cells]
         rows.append((f"{workload}: process with a stored model to prediction, s", *times))
     if not args.quick:
-        sizes = [sum(installed(e, p).values()) / 1e6 for e, p in pythons.items()]
+        sizes = [_megabytes(e, p) for e, p in pythons.items()]
         rows.append(("installed, MB of 10^6 bytes", *[f"{s:.0f}" for s in sizes]))
     notes = ["environments may hold more than one library: that of PyTorch holds Keras too"]
     return Report("cpu", "stored models and size", ("", *pythons), rows, {}, {}, notes=notes)
+
+
+@functools.cache
+def _megabytes(engine, python):
+    return sum(installed(engine, python).values()) / 1e6
 
 
 def _disturbed(samples):

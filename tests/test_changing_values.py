@@ -155,3 +155,27 @@ def test_an_activation_is_exchanged(before, after):
         np.testing.assert_array_equal(model.predict(data)[:, 0], wanted[before])
     model.get_layer("d").activation = keras.activations.get(after)
     np.testing.assert_array_equal(model.predict(data)[:, 0], wanted[after])
+
+
+@pytest.mark.parametrize(
+    "kind, options",
+    [
+        ("Conv2D", {}),
+        ("Conv2DTranspose", {}),
+        ("SeparableConv2D", {}),
+        ("DepthwiseConv2D", {"depthwise_initializer": "ones"}),
+    ],
+)
+def test_an_activation_of_a_convolution_is_exchanged(kind, options):
+    filters = () if kind == "DepthwiseConv2D" else (2,)
+    layer = getattr(keras.layers, kind)(*filters, 1, name="c", input_shape=(2, 2, 1), **options)
+    model = keras.Sequential([layer])
+    model.set_weights([np.ones_like(w) for w in model.get_weights()])
+    data = np.array([1, -3, 2, -4], "float32").reshape(1, 2, 2, 1)
+    linear = model.predict(data)
+    assert linear.min() < 0
+    for name in ("relu", "linear", "relu"):
+        layer.activation = keras.activations.get(name)
+        wanted = np.maximum(linear, 0) if name == "relu" else linear
+        for _ in range(4):
+            np.testing.assert_array_equal(model.predict(data), wanted)

@@ -97,8 +97,6 @@ class Conv(Spatial):
         self.bias_regularizer = regularizers.get(bias_regularizer)
         self.kernel_constraint = constraints.get(kernel_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
-        self._relu = self.activation is activations.relu
-        self._linear = self.activation is activations.linear
         self._validate(kind)
 
     def _validate(self, kind):
@@ -118,6 +116,10 @@ class Conv(Spatial):
                 f"{kind}: expected filters to be a multiple of groups={self.groups}, "
                 f"got {self.filters}"
             )
+
+    @property
+    def _relu(self):  # scripts exchange the activation of a layer that is there
+        return self.activation is activations.relu
 
     @property
     def _causal_allowed(self):
@@ -152,7 +154,7 @@ class Conv(Spatial):
         if inputs.dtype.kind != "f":
             inputs = ops.cast(inputs, self.compute_dtype)
         y = self._channels_back(self._convolve(self._channels_last(inputs)))
-        return y if self._linear or self._relu else self.activation(y)
+        return y if self._relu else self.activation(y)
 
     def _convolve(self, x):
         """Return the biased convolution of a channels-last tensor, cut off at 0 for relu."""
