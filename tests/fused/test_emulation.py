@@ -273,6 +273,7 @@ print("done")
     [
         "test_rnn_kernels.py::test_sizes",
         "test_kernels.py",
+        "test_tables.py",
         " ".join(f"test_conv_kernels.py::test_{name}" for name in CONVOLUTIONS),
     ],
 )
