@@ -24,3 +24,11 @@ readme_command() {
         END { if (!(done && found)) exit 1 }' "$2" ||
         { echo "$2 has no code block after '<!-- command $1 -->'" >&2; return 1; }
 }
+
+# compilers_of_cuda PYTHON FOLDER: put NVRTC of CUDA 13 and of CUDA 12 there, with which CuPy
+# compiles kernels; they need neither a GPU nor a driver.
+compilers_of_cuda() {
+    "$1" -m pip install --no-deps --target "$2" \
+        "nvidia-cuda-nvrtc==13.*" "nvidia-cuda-nvrtc-cu12==12.9.*"
+    export GPUNET_NVRTC=$2
+}
