@@ -9,6 +9,7 @@ A recorder gives up where it can't account for something: an array whose origin 
 (neither an input nor a variable nor the result of a line), or a value read by the host.
 """
 
+import functools
 import threading
 import weakref
 
@@ -149,7 +150,10 @@ class Recorder:
         """Return the name of an object that is the same in every replay."""
         key = id(value)
         if key not in self._interned:
-            called = getattr(value, "__name__", "")
+            partial = (
+                isinstance(value, functools.partial) and value.args
+            )  # NumPy 1, see `autodiff.op`
+            called = getattr(value.args[0] if partial else value, "__name__", "")
             name = self._new(f"_{called}_" if called.isidentifier() else "_")
             self._interned[key], self._objects[name] = name, value
         return self._interned[key]

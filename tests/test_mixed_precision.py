@@ -117,7 +117,7 @@ def test_own_layers_see_weights_in_the_type_they_compute_in():
     class Own(layers.Layer):
         def build(self, input_shape):
             self.w = self.add_weight("w", (3,), initializer="ones")
-            self.count = self.add_weight("n", (), dtype="int32", initializer="zeros")
+            self.count = self.add_weight("n", (2,), dtype="int32", initializer="zeros")
             super().build(input_shape)
 
         def call(self, x):
