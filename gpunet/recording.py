@@ -150,10 +150,9 @@ class Recorder:
         """Return the name of an object that is the same in every replay."""
         key = id(value)
         if key not in self._interned:
-            partial = (
-                isinstance(value, functools.partial) and value.args
-            )  # NumPy 1, see `autodiff.op`
-            called = getattr(value.args[0] if partial else value, "__name__", "")
+            # On NumPy 1 an op's function may be wrapped, see `autodiff.op`.
+            wrapped = value.args[:1] if isinstance(value, functools.partial) else ()
+            called = getattr(wrapped[0] if wrapped else value, "__name__", "")
             name = self._new(f"_{called}_" if called.isidentifier() else "_")
             self._interned[key], self._objects[name] = name, value
         return self._interned[key]
