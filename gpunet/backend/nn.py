@@ -11,6 +11,7 @@ __all__ = [
     "batch_normalization",
     "bias_add",
     "binary_focal_crossentropy",
+    "categorical_crossentropy",
     "categorical_focal_crossentropy",
     "conv1d",
     "conv2d",
@@ -27,6 +28,7 @@ __all__ = [
     "pool3d",
     "separable_conv1d",
     "separable_conv2d",
+    "sparse_categorical_crossentropy",
     "sqrt",
     "stop_gradient",
 ]
@@ -35,6 +37,18 @@ __all__ = [
 def identity(x, name=None):
     """Return ``x`` as a new tensor."""
     return ops.identity(x)
+
+
+def categorical_crossentropy(target, output, from_logits=False, axis=-1):
+    """Return ``-sum(target * log(output))``; see `gpunet.ops.categorical_crossentropy`."""
+    return ops.categorical_crossentropy(target, output, from_logits=from_logits, axis=axis)
+
+
+def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1, ignore_class=None):
+    """Return ``-log`` of the right class; see `gpunet.ops.sparse_categorical_crossentropy`."""
+    return ops.sparse_categorical_crossentropy(
+        target, output, from_logits=from_logits, axis=axis, ignore_class=ignore_class
+    )
 
 
 def sqrt(x):
