@@ -39,11 +39,13 @@ def identity(x, name=None):
     return ops.identity(x)
 
 
+@expression
 def categorical_crossentropy(target, output, from_logits=False, axis=-1):
     """Return ``-sum(target * log(output))``; see `gpunet.ops.categorical_crossentropy`."""
     return ops.categorical_crossentropy(target, output, from_logits=from_logits, axis=axis)
 
 
+@expression
 def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1, ignore_class=None):
     """Return ``-log`` of the right class; see `gpunet.ops.sparse_categorical_crossentropy`."""
     return ops.sparse_categorical_crossentropy(
