@@ -7,6 +7,9 @@ each time, and all it reads is what was there before the step.
 
 from contextvars import ContextVar
 
+from gpunet.errors import ShapeError
+from gpunet.tensor import Shape
+
 __all__ = ["Repeated", "current"]
 
 _current = ContextVar("gpunet_repeated", default=None)
@@ -49,6 +52,17 @@ class Repeated:
         self._writes.append((write, value))
 
     def finish(self):
-        """Write all that was noted."""
+        """Write all that was noted, or nothing.
+
+        Raises:
+            ShapeError: a value that is neither a number nor of its variable's shape.
+        """
+        for write, value in self._writes:
+            variable, shape = write.__self__, tuple(getattr(value, "shape", ()))
+            if shape not in ((), tuple(variable.shape)):
+                raise ShapeError(
+                    f"update of variable {variable.name!r}: expected shape {variable.shape}, "
+                    f"got {Shape(shape)}"
+                )
         for write, value in self._writes:
             write(value)

@@ -171,3 +171,18 @@ def test_a_class_without_any_step_says_so():
 
     with pytest.raises(NotImplementedError, match=r"Nothing must define coefficients\(\)"):
         fit(model(Nothing()))
+
+
+def test_an_update_of_a_wrong_shape_writes_nothing():
+    class Wrong(OldAdam):
+        def get_updates(self, loss, params):
+            updates = super().get_updates(loss, params)
+            return [*updates, (params[-1], K.zeros((2, 2)))]
+
+    made = model(Wrong())
+    before = made.get_weights()
+    with pytest.raises(ValueError, match=r"update of variable .*: expected shape .*got \(2, 2\)"):
+        fit(made)
+    for a, b in zip(made.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert int(made.optimizer.iterations) == 0
