@@ -117,12 +117,7 @@ class Trainer(ForGenerators):
                 )  # fmt: skip
                 opened.callback(check.close)
             elif validation_split:
-                if feeder.samples is None:
-                    raise ValueError(
-                        "fit: validation_split needs arrays, it can't divide a "
-                        f"{type(x).__name__}; give validation_data"
-                    )
-                feeder, check = feeder.split(validation_split)
+                feeder, check = _divided(feeder, validation_split, x)
             if feeder.samples is not None:
                 self._weigh(feeder, class_weight, "fit")
                 steps = min(steps or feeder.steps, feeder.steps)
@@ -389,6 +384,16 @@ def _is_due(epoch, frequency):
     if isinstance(frequency, numbers.Real):
         return (epoch + 1) % int(frequency) == 0
     return epoch + 1 in frequency
+
+
+def _divided(feeder, split, x):
+    """Return the feeders of the first part of the data and of the rest, to validate on."""
+    if feeder.samples is None:
+        raise ValueError(
+            f"fit: validation_split needs arrays, it can't divide a {type(x).__name__}; "
+            "give validation_data"
+        )
+    return feeder.split(split)
 
 
 def _unpack(data, size):
