@@ -42,6 +42,7 @@ _LAZY = {
     "pad_sequences": "gpunet.preprocessing.sequence",
     "save_img": "gpunet.preprocessing.image",
     "text_dataset_from_directory": "gpunet.data.folders",
+    "split_dataset": "gpunet.data.splitting",
     "timeseries_dataset_from_array": "gpunet.data.windows",
     "print_summary": "gpunet.utils.layer_tools",
     "pack_x_y_sample_weight": "gpunet.training.feeding",
