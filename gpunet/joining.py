@@ -5,35 +5,54 @@ each of which reads and writes the whole array.  Where nobody else uses what lie
 the recording calls one function instead, which does all of it to one block after another.  The
 arithmetic is the same, and so are the bits; weights are read at each call, as before.
 
-Ops say what can be joined: `begins` for functions that make blocks, `goes_on` for those that
-work on each element.
+Ops and their backward functions say what can be joined: `begins` for functions that make blocks,
+`goes_on` for those that work on each element.  What an op saves for its gradient stays the same,
+so an op whose gradient needs its result ends what is joined.
 """
 
 import collections
 import functools
+import itertools
 import math
+import re
 
-__all__ = ["Argument", "Call", "Merged", "begins", "elementwise", "goes_on", "joined"]
+__all__ = [
+    "NOTHING",
+    "RESULT",
+    "Argument",
+    "Call",
+    "Merged",
+    "added",
+    "begins",
+    "elementwise",
+    "goes_on",
+    "joined",
+]
+
+# What an op saves for its gradient.
+NOTHING = "None"  # or what isn't its result, where it begins
+RESULT = "(result,)"
 
 # Elements below which whole arrays stay in cache anyway.
 _LEAST = 2**15
 
 _begin = {}  # array function -> (function, rule), see `begins`
 _go_on = {}  # array function -> rule, see `goes_on`
+_saves = {}  # array function -> function (options), see `goes_on`
 _elementwise = {}  # array module -> function, see `elementwise`
 
 
 class Call:
-    """What a line of a recording calls, where it is an op.
+    """What a line of a recording calls, where it is an op or a backward function.
 
     Attributes:
         forward: array function.
         xp: array module.
-        names: list of the names of its arrays and numbers.
+        names: list of the names of its arrays and numbers, or of what was saved and the gradient.
         kinds: for each of them (shape, dtype), None for what isn't an array.
         options: dict.
-        result: (shape, dtype) of what it returns, None for several arrays.
-        saved: name of what it keeps for its gradient.
+        result: (shape, dtype) of what it returns, the first where that is several arrays.
+        saved: name of what it keeps for its gradient, None for backward functions.
     """
 
     __slots__ = ("forward", "xp", "names", "kinds", "options", "result", "saved")
@@ -44,55 +63,73 @@ class Call:
         self.forward, self.xp, self.names = forward, xp, names
         self.kinds = [_kind(v) for v in values]
         self.options, self.saved = options, saved
-        self.result = _kind(y)
+        self.result = _kind(y[0] if isinstance(y, (list, tuple)) and y else y)
 
 
 def _kind(value):
     return (tuple(value.shape), value.dtype) if hasattr(value, "dtype") else None
 
 
-Argument = collections.namedtuple("Argument", "number")
-Argument.__doc__ = "Stands for an argument of a call."
+Argument = collections.namedtuple("Argument", "number item", defaults=(None,))
+Argument.__doc__ = """Stands for an argument of a call.
 
-Merged = collections.namedtuple("Merged", "function xp steps names options sets reads")
+Attributes:
+    number: int, which.
+    item: int, which array of what was saved; it has the shape and dtype of the result.
+"""
+
+Merged = collections.namedtuple("Merged", "function xp steps names options targets sets reads")
 Merged.__doc__ = """A call that stands for several lines.
 
 Attributes:
-    function: function (xp, steps, *values, **options) -> array.
+    function: function (xp, steps, *values, **options) -> results.
     xp: array module.
     steps: list of pairs (function, operand): the name of a value, a number or None.
     names: list of the names of its values.
     options: dict.
-    sets: list of the name of its result.
+    targets: list of what its results, and then others, are assigned to: pairs (left, right),
+        where the first has None on its right.
+    sets: list of the names in there.
     reads: list of all names that it reads.
 """
 
 
-def begins(forward, finished, takes=None):
+def begins(forward, finished, takes=None, saves=None):
     """Say that an array function makes its result block by block.
 
     Args:
-        forward: array function of an op, on NumPy arrays.
-        finished: function (xp, steps, *values, **options) -> array that does the same and then
-            the steps to each block: pairs of a function ``f(block, operand, out=block)`` and its
-            operand: a number, an array that has the result's shape or that of its last axis, or
-            None.
+        forward: array function of an op, on NumPy arrays, or a backward function.
+        finished: function (xp, steps, *values, **options) that returns what ``forward`` does,
+            but with steps done to each block of its first result: pairs of a function
+            ``f(block, operand, out=block)`` and its operand: a number, an array that has the
+            result's shape or that of its last axis, or None.
         takes: rule (before, call) of two `Call`: options with which the function does to the
             first argument of ``before`` what that one and ``call`` do to it, or None.
+        saves: see `goes_on`.
     """
     _begin[forward] = finished, takes
+    _saves[forward] = saves
 
 
-def goes_on(forward, rule):
+def goes_on(forward, rule, saves=None):
     """Say that an array function works on each element of one of its arguments.
 
     Args:
-        forward: array function of an op.
+        forward: array function of an op, or a backward function: its arguments are what was
+            saved and the gradient.
         rule: function (at, options) -> steps that do the same to argument ``at``: list of pairs
             (function, operand), see `begins`, where an operand that is another argument is given
             as `Argument`; None where there are none.
+        saves: function (options) -> `NOTHING` or `RESULT`, what an op saves for its gradient;
+            None where that is something else.
     """
     _go_on[forward] = rule
+    _saves[forward] = saves
+
+
+def added(x, y):
+    """Return the sum of two gradients."""
+    return x + y
 
 
 def elementwise(xp, finished):
@@ -123,13 +160,13 @@ class _Joining:
         self.lines, self.found = lines, {}
         self.uses = collections.Counter([n for line in lines for n in line.reads])
         self.uses.update(results)
-        self.reader = {n: i for i, line in enumerate(lines) for n in line.reads}
+        self.readers = collections.defaultdict(list)
+        for i, line in enumerate(lines):
+            for n in line.reads:
+                self.readers[n].append(i)
         self.maker = {n: i for i, line in enumerate(lines) for n in line.sets}
-        # Nothing moves past a line that writes to what is there already.
-        self.writes, count = [], 0
-        for line in lines:
-            count += not line.pure or not set(line.sets).isdisjoint(line.reads)
-            self.writes.append(count)
+        # No weight is read later than a line that may write to it.
+        self.writes = list(itertools.accumulate([not line.pure for line in lines]))
         # From the end: where two results are added, the later one takes the sum.
         for i in reversed(range(len(lines))):
             call = lines[i].call
@@ -144,16 +181,23 @@ class _Joining:
             and len(call.result[0]) > 1
             and call.result[1].kind == "f"
             and call.result[1].itemsize > 2  # halves are rounded between the steps
-            and not self.uses[call.saved]
+            and (not self.uses[call.saved] or self._saves(call) is not None)
         )
+
+    def _saves(self, call):
+        """Return what a gradient needs of a call, None for what isn't known."""
+        if not self.uses[call.saved]:
+            return NOTHING
+        rule = _saves.get(call.forward)
+        return None if rule is None else rule(call.options)
 
     def _begin_blocks(self, i, call, function, takes):
         first, *names = call.names
         h = self.maker.get(first)
         before = None if h is None or takes is None else self.lines[h].call
         options = None
-        if before is not None and self._alone(h, i) and self._plain(before):
-            options = takes(before, call)
+        if before is not None and self._alone(h, i) and self.writes[h] == self.writes[i]:
+            options = takes(before, call) if self._plain(before) else None
         if options is None:
             self._join(i, function, call.names, call.options, [], [i])
         else:
@@ -172,29 +216,71 @@ class _Joining:
                 return
 
     def _join(self, i, function, names, options, steps, parts):
-        """Join a line with those behind it, if that makes one of several or of several steps."""
-        last = i
+        """Join a line with those behind it, if that makes one of several or of several steps.
+
+        It takes the place of the last of them, or of the first.
+        """
+        last, late, early, alone = i, True, True, bool(steps)
         while (more := self._next(last)) is not None:
-            last, found = more
-            parts.append(last)
-            steps = steps + found
+            j, found = more
+            late = late and self._may_wait(i, j)
+            early = early and self._known(i, found)
+            if not (late or early):
+                break
+            last, steps = j, steps + found
+            parts.append(j)
         if len(parts) == 1 and len(steps) < 2:
             return
         self.found.update(dict.fromkeys(parts))
-        xp, result = self.lines[i].call.xp, self.lines[last].sets[:1]
-        reads = [*names, *[name for _, name in steps if isinstance(name, str)]]
-        self.found[last] = Merged(function, xp, steps, names, options, result, reads)
+        targets, sets = self._targets(i, last, parts, alone)
+        reads = [*names, *[n for _, n in steps if isinstance(n, str)]]
+        reads = [n.partition("[")[0] for n in reads]
+        xp = self.lines[i].call.xp
+        merged = Merged(function, xp, steps, names, options, targets, sets, reads)
+        self.found[last if self._may_wait(i, last) else i] = merged
+
+    def _targets(self, i, last, parts, alone):
+        """Return what is assigned in place of some lines, and the names that are.
+
+        Args:
+            alone: bool, whether the function returns its array alone.
+        """
+        first, result = self.lines[i], self.lines[last].sets[0]
+        targets, sets = [(result, None)], [result]
+        if not alone:
+            targets = [(re.sub(rf"\b{first.sets[0]}\b", result, first.targets), None)]
+            sets += first.sets[1:]
+        for part in parts if alone else parts[parts.index(i) + 1 :]:
+            call = self.lines[part].call
+            if self.uses[call.saved]:
+                value = self._saves(call).replace("result", result)
+                targets.append((call.saved, value))
+                sets.append(call.saved)
+        return targets, sets
 
     def _alone(self, i, j):
-        """Return whether line j alone needs the result of line i, which may be made that late."""
-        unmoved = self.writes[i] == self.writes[j] and i not in self.found and j not in self.found
-        return unmoved and self.uses[self.lines[i].sets[0]] == 1
+        """Return whether line j alone needs the result of line i, and both are free."""
+        free = i not in self.found and j not in self.found
+        return free and self.uses[self.lines[i].sets[0]] == 1
+
+    def _may_wait(self, i, j):
+        """Return whether a line may be done in the place of another behind it."""
+        unread = all(k > j for n in self.lines[i].sets[1:] for k in self.readers[n])
+        return i == j or (unread and self.writes[i] == self.writes[j])
+
+    def _known(self, i, steps):
+        """Return whether all operands are computed values that are there before a line."""
+        names = [n.partition("[")[0] for _, n in steps if isinstance(n, str)]
+        made = [self.maker.get(n, -1 if n[0] == "x" else i) for n in names]
+        return all(m < i and m not in self.found for m in made)
 
     def _next(self, i):
         """Return (index, steps) of the line that goes on with the result of a line, or None."""
         call, name = self.lines[i].call, self.lines[i].sets[0]
-        j = self.reader.get(name)
-        other = None if j is None or not self._alone(i, j) else self.lines[j].call
+        if self.uses[name] != 1 or not self.readers[name] or self._saves(call) == RESULT:
+            return None
+        (j,) = self.readers[name]
+        other = self.lines[j].call if self._alone(i, j) else None
         if other is None or other.forward not in _go_on or not self._plain(other):
             return None
         if other.result != call.result or other.xp is not call.xp or name not in other.names:
@@ -208,8 +294,11 @@ class _Joining:
         found = []
         for function, operand in steps or ():
             if isinstance(operand, Argument):
-                kind, operand = call.kinds[operand.number], call.names[operand.number]
-                if kind is not None and not _fits_blocks(kind, call.result):
+                number, item = operand
+                kind, operand = call.kinds[number], call.names[number]
+                if item is not None:
+                    operand = f"{operand}[{item}]"
+                elif kind is not None and not _fits_blocks(kind, call.result):
                     return None
             found.append((function, operand))
         return found or None

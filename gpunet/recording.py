@@ -15,7 +15,7 @@ import weakref
 
 import numpy as np
 
-from gpunet.joining import Call, Merged, joined
+from gpunet.joining import Call, Merged, added, joined
 
 __all__ = ["Recorder", "constant", "current", "edited", "effect", "host_reads"]
 
@@ -75,12 +75,16 @@ def host_reads(what):
 
 
 class _Line:
-    """One line: names that it sets and reads, whether it does nothing else, the op it calls."""
+    """One line: names that it sets and reads, whether it does nothing else, what it calls.
 
-    __slots__ = ("text", "sets", "reads", "pure", "call")
+    Where it calls an op or a backward function, ``targets`` is what stands left of the call.
+    """
 
-    def __init__(self, text, sets, reads, pure, call=None):
-        self.text, self.sets, self.reads, self.pure, self.call = text, sets, reads, pure, call
+    __slots__ = ("text", "sets", "reads", "pure", "call", "targets")
+
+    def __init__(self, text, sets, reads, pure, call=None, targets=None):
+        self.text, self.sets, self.reads, self.pure = text, sets, reads, pure
+        self.call, self.targets = call, targets
 
 
 class Recorder:
@@ -199,8 +203,8 @@ class Recorder:
             self._know(results, name)
         return name
 
-    def _add(self, text, sets, reads, pure=True, call=None):
-        self._lines.append(_Line(text, sets, reads, pure, call))
+    def _add(self, text, sets, reads, pure=True, call=None, targets=None):
+        self._lines.append(_Line(text, sets, reads, pure, call, targets))
         if len(self._lines) > _LONGEST:
             self.give_up(f"it takes more than {_LONGEST} lines")
 
@@ -225,11 +229,12 @@ class Recorder:
         sets = []
         targets = self._targets(y, sets)
         saved = self._new("s")
+        targets += f", {saved}"
         given = ", ".join([self.fixed(xp), *names])
         given += f", **{self.fixed(dict(options))}" if options else ""
-        text = f"{targets}, {saved} = {self.fixed(forward)}({given})"
+        text = f"{targets} = {self.fixed(forward)}({given})"
         call = Call(forward, xp, names, values, options, y, saved)
-        self._add(text, [*sets, saved], names, call=call)
+        self._add(text, [*sets, saved], names, call=call, targets=targets)
         return saved
 
     def _argument(self, given, value):
@@ -270,21 +275,29 @@ class Recorder:
         sets = []
         targets = self._targets(gxs, sets)
         text = f"{targets} = {self.fixed(pull)}({', '.join(given)})"
-        self._add(text, sets, [saved, *inputs])
+        call = None
+        if len(inputs) == 1 and flags:
+            (needs,) = flags
+            call = Call(pull, xp, [saved, *inputs], [None, gy], {"needs": needs}, gxs, None)
+        self._add(text, sets, [saved, *inputs], call=call, targets=targets)
 
     def fitted(self, function, xp, gx, shape, dtype, result):
         """Write down that a gradient was given its input's shape and dtype."""
         arguments = [self.fixed(xp), self.name(gx), repr(tuple(shape)), self.fixed(dtype)]
         self.line(function, arguments, result)
 
-    def added(self, left, right, total):
+    def added(self, xp, left, right, total):
         """Write down ``total = left + right``, in place where the total is ``left`` itself."""
         a, b = self.name(left), self.name(right)
+        sets = []
+        targets = self._targets(total, sets)  # a new name: what ``left`` was is gone
+        text = f"{targets} = {a} + {b}"
         if total is left:
-            self._add(f"{a} += {b}", [a], [a, b])
-        else:
-            sets = []
-            self._add(f"{self._targets(total, sets)} = {a} + {b}", sets, [a, b])
+            text = f"{a} += {b}; {targets} = {a}"
+        call = None
+        if all(hasattr(v, "ndim") for v in (left, right)):  # no rows
+            call = Call(added, xp, [a, b], [left, right], {}, total, None)
+        self._add(text, sets, [a, b], call=call, targets=targets)
 
     # -- the function -----------------------------------------------------------------------
 
@@ -337,7 +350,9 @@ class Recorder:
         ]
         given = ", ".join([self.fixed(m.xp), f"[{', '.join(steps)}]", *m.names])
         given += f", **{self.fixed(m.options)}" if m.options else ""
-        return _Line(f"{m.sets[0]} = {self.fixed(m.function)}({given})", m.sets, m.reads, True)
+        call = f"{self.fixed(m.function)}({given})"
+        text = "; ".join([f"{left} = {right or call}" for left, right in m.targets])
+        return _Line(text, m.sets, m.reads, True)
 
 
 def _holds_array(value):

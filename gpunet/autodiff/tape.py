@@ -127,13 +127,13 @@ class Tape:
                 elif key in owned and type(gx) is not RowGradient:
                     before += gx
                     if recorder is not None:
-                        recorder.added(before, gx, before)
+                        recorder.added(xp, before, gx, before)
                 else:
                     # An array must not be asked to add rows to itself.
                     first, second = (gx, before) if type(gx) is RowGradient else (before, gx)
                     grads[key] = total = first + second
                     if recorder is not None:
-                        recorder.added(first, second, total)
+                        recorder.added(xp, first, second, total)
                     # NumPy's scalars can't be added to in place, Tensors mustn't be.
                     if not recorded and type(total) is not RowGradient and total.ndim:
                         owned.add(key)

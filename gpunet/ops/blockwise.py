@@ -12,7 +12,7 @@ import numpy as np
 from gpunet import joining, threads
 from gpunet.ops.memory import empty
 
-__all__ = ["Steps", "binary", "repeated", "unary"]
+__all__ = ["Steps", "are_large", "binary", "mapped", "repeated", "stepped", "unary"]
 
 WIDE = 4096  # numbers in a row: NumPy is slow on short ones
 BLOCK = 2**17  # elements in a block
@@ -34,21 +34,18 @@ class Steps:
         self.side = _side(last, count)
         self._longest = max(self.side, last if last * count <= WIDE else 1) * count
         self._steps = [
-            (function, self._laid(operand, channels), self._is_whole(operand))
+            (function, self._laid(operand, channels), _is_whole(operand))
             for function, operand in steps
         ]
 
     def __bool__(self):
         return bool(self._steps)
 
-    def _is_whole(self, operand):
-        return getattr(operand, "ndim", 0) > 1 and operand.size > operand.shape[-1]
-
     def _laid(self, operand, channels):
         """Return an operand as it is needed: one for each channel is repeated along rows."""
         if operand is None:
             return None
-        if self._is_whole(operand):
+        if _is_whole(operand):
             return operand[..., channels]
         dtype = self.target.dtype
         if not hasattr(operand, "dtype"):
@@ -90,6 +87,10 @@ class Steps:
         return blocks
 
 
+def _is_whole(operand):
+    return getattr(operand, "ndim", 0) > 1 and operand.size > operand.shape[-1]
+
+
 def _in_line(a):
     """Return whether the last two axes of an array can be seen as one."""
     return a.strides[-2:] == (a.shape[-1] * a.itemsize, a.itemsize)
@@ -117,11 +118,18 @@ def _side(last, channels):
     return next((d for d in range(most, 1, -1) if last % d == 0), 1)
 
 
-def _elementwise(xp, steps, x):
-    """Return a new array: ``x`` after steps; see `joining.elementwise`."""
+def stepped(xp, steps, x, y=None):
+    """Return an array ``x`` after steps; see `joining.elementwise`.
+
+    Args:
+        xp: NumPy.
+        steps: list of steps.
+        x: array.
+        y: contiguous array that the result goes to, which may be ``x``; a new one by default.
+    """
     channels = x.shape[-1]
     x = np.ascontiguousarray(x)
-    y = empty(x.shape, x.dtype)
+    y = empty(x.shape, x.dtype) if y is None else y
     rows = y.reshape(-1, channels)
     given, x = steps, x.reshape(rows.shape)
     steps = Steps([(f, _flat(operand, y.shape)) for f, operand in given], rows)
@@ -145,7 +153,7 @@ def _flat(operand, shape):
     return operand
 
 
-joining.elementwise(np, _elementwise)
+joining.elementwise(np, stepped)
 
 
 # -- large arrays -------------------------------------------------------------------------------
@@ -193,23 +201,29 @@ def mapped(function, *arrays):
 # -- ops as steps ------------------------------------------------------------------------------
 
 
-def binary(op, function, swaps=True):
+def binary(op, function, swaps=True, saves=None):
     """Let an op of two arrays be a step.
 
     Args:
         op: Op.
         function: NumPy function of two arrays that gives the same.
         swaps: bool, whether its arguments may change places.
+        saves: see `joining.goes_on`.
     """
 
     def rule(at, options):
         return [(function, joining.Argument(1 - at))] if swaps or not at else None
 
-    joining.goes_on(op.forward, rule)
+    joining.goes_on(op.forward, rule, saves)
 
 
-def unary(op):
-    """Let an op of one array, whose result is new, be a step."""
+def unary(op, saves=None):
+    """Let an op of one array, whose result is new, be a step.
+
+    Args:
+        op: Op.
+        saves: see `joining.goes_on`.
+    """
     forward = op.forward
 
     def rule(at, options):
@@ -218,4 +232,11 @@ def unary(op):
 
         return [(function, None)]
 
-    joining.goes_on(forward, rule)
+    joining.goes_on(forward, rule, saves)
+
+
+def _sum_steps(at, options):
+    return [(np.add, joining.Argument(1 - at))]
+
+
+joining.goes_on(joining.added, _sum_steps, lambda options: joining.NOTHING)

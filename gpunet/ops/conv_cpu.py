@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from gpunet import threads
-from gpunet.ops.blockwise import Steps
+from gpunet.ops.blockwise import Steps, stepped
 from gpunet.ops.conv_depthwise import Depthwise
 from gpunet.ops.conv_products import columns_times, rows_times
 from gpunet.ops.conv_runs import COPY, FEWEST, Runs, suits
@@ -260,7 +260,7 @@ def _phases(w):
         yield elements, cells, window
 
 
-def input_gradient(gy, kernel, bias, w, groups, relu=False, live=None):
+def input_gradient(gy, kernel, bias, w, groups, relu=False, live=None, steps=()):
     """Return the gradient of a convolution with respect to its input: a transposed convolution.
 
     Args:
@@ -271,6 +271,7 @@ def input_gradient(gy, kernel, bias, w, groups, relu=False, live=None):
         groups: int.
         relu: bool, whether the result is cut off at 0.
         live: array like ``gy`` or None: ``gy`` counts as 0 where this isn't above 0.
+        steps: what is done to the result at last, see `blockwise`.
 
     Returns:
         Array (N, *size, C).
@@ -279,7 +280,9 @@ def input_gradient(gy, kernel, bias, w, groups, relu=False, live=None):
     depth = kernel.shape[-2]
     gx = empty((len(gy), *w.size, depth * groups), gy.dtype)
     depthwise = _is_depthwise(kernel.shape, groups)
-    steps, outputs = _finishing(bias, relu), []
+    # With strides, what lies side by side belongs to several of the convolutions.
+    now, later = (steps, []) if set(w.strides) == {1} else ([], steps)
+    now, outputs = [*_finishing(bias, relu), *now], []
     for elements, cells, window in _phases(w):
         if window is None:
             rest = 0 if bias is None else np.maximum(bias, 0) if relu else bias
@@ -293,9 +296,9 @@ def input_gradient(gy, kernel, bias, w, groups, relu=False, live=None):
             else:
                 rule = _dense(windows, own.swapaxes(-1, -2), depth)
             target = gx[(slice(None), *elements, channels)]
-            outputs.append(_Outputs(rule, target, steps, channels))
+            outputs.append(_Outputs(rule, target, now, channels))
     _compute(outputs)
-    return gx
+    return stepped(np, later, gx, gx) if later else gx
 
 
 class _Sums:

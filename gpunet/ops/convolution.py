@@ -173,12 +173,17 @@ def conv_blocked(
     return y, (x, kernel, y if relu else None, w, groups)
 
 
+def _conv_saves(options):
+    return joining.RESULT if options.get("relu") else joining.NOTHING
+
+
 def _conv_finished(
     xp, steps, x, kernel, bias=None, strides=1, padding="valid", dilation=1, groups=1, relu=False
 ):
     """Do what `conv` does and then steps to each block; see `joining.begins`."""
     w = window(x.shape[1:-1], kernel.shape[:-2], strides, padding, dilation)
-    return conv_cpu.forward(x, kernel, bias, w, groups, relu, steps=steps)
+    y = conv_cpu.forward(x, kernel, bias, w, groups, relu, steps=steps)
+    return y, (x, kernel, y if relu else None, w, groups)
 
 
 def _padded_too(before, call):
@@ -203,11 +208,16 @@ def _padded_too(before, call):
     return {**options, "padding": tuple(sides)}
 
 
-joining.begins(conv_blocked.forward, _conv_finished, _padded_too)
+joining.begins(conv_blocked.forward, _conv_finished, _padded_too, _conv_saves)
 
 
 @conv_blocked.backward
 def conv_blocked_backward(xp, saved, gy, needs):
+    return _conv_back_finished(xp, [], saved, gy, needs)
+
+
+def _conv_back_finished(xp, steps, saved, gy, needs):
+    """Return the gradients, that of ``x`` after steps; see `joining.begins`."""
     x, kernel, y, w, groups = saved
     gx = gk = gb = None
     biased = len(needs) > 2 and needs[2]
@@ -216,8 +226,11 @@ def conv_blocked_backward(xp, saved, gy, needs):
     elif biased:
         gb = bias_gradient(gy if y is None else gy * (y > 0))
     if needs[0]:
-        gx = conv_cpu.input_gradient(gy, kernel, None, w, groups, live=y)
+        gx = conv_cpu.input_gradient(gy, kernel, None, w, groups, live=y, steps=steps)
     return gx, gk, gb
+
+
+joining.begins(conv_blocked.pull, _conv_back_finished)
 
 
 # -- the gradient with respect to the input, which is the transposed convolution ------------------
@@ -315,15 +328,23 @@ def conv_transpose_blocked(
 
 @conv_transpose_blocked.backward
 def conv_transpose_blocked_backward(xp, saved, gx, needs):
+    return _transpose_back_finished(xp, [], saved, gx, needs)
+
+
+def _transpose_back_finished(xp, steps, saved, gx, needs):
+    """Return the gradients, that of ``y`` after steps; see `joining.begins`."""
     y, kernel, x, w, groups = saved
     gy = gk = gb = None
     if needs[0]:
-        gy = conv_cpu.forward(gx, kernel, None, w, groups, live=x)
+        gy = conv_cpu.forward(gx, kernel, None, w, groups, live=x, steps=steps)
     if needs[1]:
         gk, _ = conv_cpu.kernel_gradient(gx, y, w, groups, live_x=x)
     if len(needs) > 2 and needs[2]:
         gb = bias_gradient(gx if x is None else gx * (x > 0))
     return gy, gk, gb
+
+
+joining.begins(conv_transpose_blocked.pull, _transpose_back_finished)
 
 
 # -- the gradient with respect to the kernel ----------------------------------------------------

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from gpunet import config
+from gpunet import config, joining
 from gpunet.autodiff import differentiable
 from gpunet.ops.blockwise import are_large, binary, mapped, unary
 from gpunet.ops.infer import broadcast, same
@@ -401,10 +401,12 @@ def tanh_backward(xp, saved, gy, needs):
     return (gy * (1 - y * y),)
 
 
-binary(add, np.add)
-binary(add_blocks, np.add)
+for _op in (add, add_blocks):
+    binary(_op, np.add, saves=lambda options: joining.NOTHING)
 binary(multiply, np.multiply)
-binary(subtract, np.subtract, swaps=False)
+binary(subtract, np.subtract, swaps=False, saves=lambda options: joining.NOTHING)
 binary(divide, np.divide, swaps=False)
-for _op in (negative, abs, square, exp, tanh):
+for _op in (negative, abs, square):
     unary(_op)
+for _op in (exp, tanh):
+    unary(_op, saves=lambda options: joining.RESULT)

@@ -97,7 +97,12 @@ def _relu_steps(at, options):
     return [(np.maximum, 0.0)] + ([] if high is None else [(np.minimum, high)])
 
 
-joining.goes_on(relu.forward, _relu_steps)
+def _relu_saves(options):
+    """Of those that are steps, all but the ones with a largest value save their result."""
+    return joining.RESULT if options.get("max_value") is None else None
+
+
+joining.goes_on(relu.forward, _relu_steps, _relu_saves)
 
 
 @relu.backward
@@ -127,7 +132,7 @@ def relu_blocks(xp, x, /, alpha=0.0, max_value=None, threshold=0.0):
     return y, (y,)
 
 
-joining.goes_on(relu_blocks.forward, _relu_steps)
+joining.goes_on(relu_blocks.forward, _relu_steps, _relu_saves)
 
 
 @relu_blocks.backward
@@ -135,7 +140,17 @@ def relu_blocks_backward(xp, saved, gy, needs):
     (y,) = saved
     if not are_large(xp, gy, y):
         return (gy * (y > 0),)
-    return (mapped(lambda gy, y, out: np.multiply(gy, y > 0, out=out), gy, y),)
+    return (mapped(_passed, gy, y),)
+
+
+def _passed(gy, y, out):
+    """Write a gradient where a rectifier's result is above 0, and zeros elsewhere."""
+    np.multiply(gy, y > 0, out=out)
+
+
+joining.goes_on(
+    relu_blocks.pull, lambda at, options: [(_passed, joining.Argument(0, 0))] if at else None
+)
 
 
 @differentiable(infer=same)

@@ -9,7 +9,8 @@ import numpy as np
 
 from gpunet import threads
 from gpunet.autodiff import differentiable, unbroadcast
-from gpunet.joining import Argument, goes_on
+from gpunet.joining import NOTHING, Argument, begins, goes_on
+from gpunet.ops.blockwise import stepped
 from gpunet.ops.elementwise import as_float
 from gpunet.ops.infer import axes_of, broadcast, reduced
 from gpunet.ops.memory import empty
@@ -207,7 +208,11 @@ class _Rows:
 
 @normalize.fused(when=_channels_last)
 def normalize_rows(xp, x, gamma=None, beta=None, mask=None, /, *, axes, epsilon=1e-3):
-    """Do what `normalize` does, block by block.
+    return _normalize_finished(xp, [], x, gamma, beta, axes=axes, epsilon=epsilon)
+
+
+def _normalize_finished(xp, steps, x, gamma=None, beta=None, mask=None, *, axes, epsilon=1e-3):
+    """Do what `normalize` does, block by block, and then steps; see `joining.begins`.
 
     Reference:
         Chan et al., 1983, The American Statistician 37(3), 242-247, for joining variances.
@@ -231,18 +236,14 @@ def normalize_rows(xp, x, gamma=None, beta=None, mask=None, /, *, axes, epsilon=
     inverse = 1 / np.sqrt(variance + epsilon)
     scale = inverse if gamma is None else inverse * gamma
     # No digits are lost beyond those that ``x`` itself, rounded, lacks.
-    shift = rows.wide((0 if beta is None else beta) - mean * scale)
-    scale = rows.wide(scale)
-    y = empty(rows.shape, x.dtype)
-
-    def write(i, block, scratch):
-        np.multiply(flat[block], scale, out=y[block])
-        np.add(y[block], shift, out=y[block])
-
-    rows.each(write, x.dtype)
+    shift = (0 if beta is None else beta) - mean * scale
+    y = stepped(xp, [(np.multiply, scale), (np.add, shift), *steps], x)
     kept = (1,) * (x.ndim - 1) + (rows.channels,)
     saved = (flat, gamma, mean, inverse, rows, x.shape)
-    return (y.reshape(x.shape), mean.reshape(kept), variance.reshape(kept)), saved
+    return (y, mean.reshape(kept), variance.reshape(kept)), saved
+
+
+begins(normalize_rows.forward, _normalize_finished, saves=lambda options: NOTHING)
 
 
 @normalize_rows.backward
