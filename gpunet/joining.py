@@ -33,13 +33,10 @@ __all__ = [
 NOTHING = "None"  # or what isn't its result, where it begins
 RESULT = "(result,)"
 
-# Elements below which whole arrays stay in cache anyway.
-_LEAST = 2**15
-
 _begin = {}  # array function -> (function, rule), see `begins`
 _go_on = {}  # array function -> rule, see `goes_on`
 _saves = {}  # array function -> function (options), see `goes_on`
-_elementwise = {}  # array module -> function, see `elementwise`
+_elementwise = {}  # name of an array module -> what `elementwise` was given
 
 
 class Call:
@@ -132,14 +129,20 @@ def added(x, y):
     return x + y
 
 
-def elementwise(xp, finished):
+def elementwise(module, finished, takes=None, least=0):
     """Give the function (xp, steps, x) -> array that does steps to the blocks of an array ``x``.
 
     Args:
-        xp: array module whose arrays it takes.
+        module: str, name of the array module whose arrays it takes.
         finished: the function.
+        takes: function (function, operand) -> bool, whether a step can be joined to others at all
+            on such arrays; its operand is a number, None, or True for an array. None: all can.
+        least: int, elements of an array that several operations in a row are joined for.
     """
-    _elementwise[xp] = finished
+    _elementwise[module] = _Module(finished, takes, least)
+
+
+_Module = collections.namedtuple("_Module", "finished takes least")
 
 
 def joined(lines, results):
@@ -207,12 +210,13 @@ class _Joining:
         call = self.lines[i].call
         if i in self.found or call is None or call.forward not in _go_on or not self._plain(call):
             return
-        if call.xp not in _elementwise or math.prod(call.result[0]) < _LEAST:
+        module = _elementwise.get(call.xp.__name__)
+        if module is None or math.prod(call.result[0]) < module.least:
             return
         for at, kind in enumerate(call.kinds):
             steps = self._steps(call, at) if kind == call.result else None
             if steps is not None:
-                self._join(i, _elementwise[call.xp], [call.names[at]], {}, steps, [i])
+                self._join(i, module.finished, [call.names[at]], {}, steps, [i])
                 return
 
     def _join(self, i, function, names, options, steps, parts):
@@ -291,8 +295,10 @@ class _Joining:
     def _steps(self, call, at):
         """Return the steps of a call with names as operands; None if they don't fit blocks."""
         steps = _go_on[call.forward](at, call.options)
-        found = []
+        found, takes = [], getattr(_elementwise.get(call.xp.__name__), "takes", None)
         for function, operand in steps or ():
+            if takes and not takes(function, isinstance(operand, Argument) or operand):
+                return None
             if isinstance(operand, Argument):
                 number, item = operand
                 kind, operand = call.kinds[number], call.names[number]

@@ -6,29 +6,9 @@
 // `..._merged`, one thread for one column, joins them. Compiled for REAL.
 //
 // Shapes: R rows, C columns, S splits of the rows.
-#include "common.cuh"
+#include "moments.cuh"
 
 constexpr int DOWN = 8;  // threads of a block on one column
-
-// What is known of some numbers: how many, their mean, the sum of squares of what is left.
-struct Moments {
-    real count, mean, squares;
-
-    __device__ void add(real x) {
-        count += 1;
-        const real off = x - mean;
-        mean += off / count;
-        squares += off * (x - mean);
-    }
-    // Chan, Golub and LeVeque, 1979, Updating formulae and a pairwise algorithm.
-    __device__ void add(const Moments& other) {
-        if (other.count == 0) return;
-        const real total = count + other.count, off = other.mean - mean;
-        mean += off * (other.count / total);
-        squares += other.squares + off * off * (count * other.count / total);
-        count = total;
-    }
-};
 
 // Runs its body for this thread's share of the rows of a split.
 #define EACH_ROW(row, rows)                                                              \

@@ -21,3 +21,11 @@ __device__ inline real largest_exponent() { return sizeof(real) == 4 ? (real)88 
 __device__ inline real sigmoid(real x) {
     return (real)1 / ((real)1 + exp(fmin(-x, largest_exponent())));
 }
+
+// What stays rounded by itself, and keeps NaN, as one launch for each operation would have it; else
+// compilers join products with the sums behind them.
+__device__ inline float gn_times(float a, float b) { return __fmul_rn(a, b); }
+__device__ inline double gn_times(double a, double b) { return __dmul_rn(a, b); }
+__device__ inline real gn_larger(real a, real b) { return a >= b || a != a ? a : b; }
+__device__ inline real gn_smaller(real a, real b) { return a <= b || a != a ? a : b; }
+__device__ inline real gn_sign(real x) { return (real)((x > 0) - (x < 0)); }

@@ -3,12 +3,11 @@
 //
 // Compiled for one geometry: for each axis i SIZEi (input), OUTi (windows), KERNELi, STRIDEi,
 // DILATIONi, PADi (border before); CHANNELS, FILTERS, GROUPS; unused axes come first, are 1 wide
-// and have a border of 0; ACTIVATION, which ends a kernel; REAL and NARROW, see items.cuh.
+// and have a border of 0; ACTIVATION and ENDING, see ending.cuh; REAL and NARROW, see items.cuh.
 //
 // Shapes: x [N, *SIZE, CHANNELS], y [N, *OUT, FILTERS], kernel [*KERNEL, CHANNELS / GROUPS, FILTERS];
 // none has 2^31 positions, and no image 2^31 elements.
-#include "activations.cuh"
-#include "items.cuh"
+#include "ending.cuh"
 
 [[maybe_unused]] constexpr int CELLS = KERNEL0 * KERNEL1 * KERNEL2;
 constexpr int INSIDE = SIZE0 * SIZE1 * SIZE2;  // positions of an image
@@ -83,28 +82,19 @@ __device__ inline void write(T* row, int n, T first, T second) {
     }
 }
 
-// What is done to the sums of a product on their way to memory, two neighbours at a time.
-//
-// bias [ALL] or null; before: like the result or null, gets the sums with bias before the
-// activation; to: the result
+// Brings sums of a row to memory, two neighbours at a time; `to` is the result.
 template <int WIDE, int ALL>
 struct Finish {
-    const item* bias;
-    item *before, *to;
+    Ending ending;
+    item* to;
     int group;
 
-    __device__ void operator()(int64 row, int n, real sum, real next) const {
-        if (bias != nullptr && n < WIDE) sum += gn_float(bias[group * WIDE + n]);
-        if (bias != nullptr && n + 1 < WIDE) next += gn_float(bias[group * WIDE + n + 1]);
-        item first, second;
-        const int64 at = row * ALL + group * WIDE;
-        if (before != nullptr) {
-            gn_round(first, sum);
-            gn_round(second, next);
-            write<WIDE, ALL>(before + at, n, first, second);
-        }
-        gn_round(first, activation<ACTIVATION>(sum));
-        gn_round(second, activation<ACTIVATION>(next));
-        write<WIDE, ALL>(to + at, n, first, second);
+    __device__ void operator()(int64 row, int n, real& sum, real& next) const {
+        const int channel = group * WIDE + n;
+        const int64 at = row * ALL + channel;
+        item first = {}, second = {};
+        if (n < WIDE) first = ending(sum, at, channel);
+        if (n + 1 < WIDE) second = ending(next, at + 1, channel + 1);
+        write<WIDE, ALL>(to + row * ALL + group * WIDE, n, first, second);
     }
 };

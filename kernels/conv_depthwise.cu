@@ -8,14 +8,13 @@
 constexpr int EACH = 4;                            // windows, or positions, of a thread
 constexpr int CHUNK = CELLS < 16 ? CELLS : 16;     // cells that a thread adds up for at once
 
-// y = activation(conv(x, kernel) + bias).
+// y = conv(x, kernel) and its ending.
 //
-// x, kernel, y: see conv.cuh; bias: [FILTERS] or null
-// before: like y or null, gets what goes into the activation
+// x, kernel, y: see conv.cuh; for the rest see ending.cuh
 // y, before: overwritten
 extern "C" __global__ void __launch_bounds__(256)
 depthwise_forward(const item* __restrict__ x, const item* __restrict__ kernel,
-                  const item* __restrict__ bias, item* __restrict__ before, item* __restrict__ y,
+                  ENDING_ARGUMENTS, item* __restrict__ y,
                   int64 batch) {
     const int windows = (int)batch * OUTSIDE;
     const int64 jobs = (int64)((windows - 1) / EACH + 1) * FILTERS;
@@ -35,9 +34,10 @@ depthwise_forward(const item* __restrict__ x, const item* __restrict__ kernel,
                 sums[i] += at != nullptr ? gn_float(*at) * weight : (real)0;
             }
         }
-        const Finish<1, FILTERS> finish = {bias, before, y, f};
+        real none = 0;
+        const Finish<1, FILTERS> finish = {ENDING_GIVEN, y, f};
         for (int i = 0; i < EACH; i++)
-            if (first + i < windows) finish(first + i, 0, sums[i], 0);
+            if (first + i < windows) finish(first + i, 0, sums[i], none);
     }
 }
 
@@ -48,15 +48,13 @@ __device__ inline int over(int p, int k) {
     return from >= 0 && from % STRIDE == 0 && from / STRIDE < OUT ? from / STRIDE : -1;
 }
 
-// x = activation(transposed(y, kernel) + bias).
+// x = transposed(y, kernel) and its ending.
 //
-// y, kernel, x: see conv.cuh; bias: [CHANNELS] or null
-// before: like x or null, gets what goes into the activation
+// y, kernel, x: see conv.cuh; for the rest see ending.cuh
 // x, before: overwritten
 extern "C" __global__ void __launch_bounds__(256, 4)
 depthwise_transposed(const item* __restrict__ y, const item* __restrict__ kernel,
-                     const item* __restrict__ bias, item* __restrict__ before,
-                     item* __restrict__ x, int64 batch) {
+                     ENDING_ARGUMENTS, item* __restrict__ x, int64 batch) {
     GRID_STRIDE(job, batch * INSIDE * CHANNELS) {
         const int c = (int)(job % CHANNELS), row = (int)(job / CHANNELS), image = row / INSIDE;
         const Spot p = spot_of(row % INSIDE, SIZE0, SIZE1, SIZE2);
@@ -77,8 +75,9 @@ depthwise_transposed(const item* __restrict__ y, const item* __restrict__ kernel
                 }
             }
         }
-        const Finish<1, CHANNELS> finish = {bias, before, x, c};
-        finish(row, 0, sum, 0);
+        real none = 0;
+        const Finish<1, CHANNELS> finish = {ENDING_GIVEN, x, c};
+        finish(row, 0, sum, none);
     }
 }
 

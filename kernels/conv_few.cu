@@ -5,15 +5,14 @@
 constexpr int EACH = 4;  // windows of a thread, and filters
 constexpr int ACROSS = (FILTERS + EACH - 1) / EACH, DEEP = CELLS * CHANNELS;
 
-// y = activation(conv(x, kernel) + bias). The kernel is in shared memory, its filters padded.
+// y = conv(x, kernel) and its ending. The kernel is in shared memory, its filters padded.
 //
-// x, kernel, y: see conv.cuh; bias: [FILTERS] or null
-// before: like y or null, gets what goes into the activation
+// x, kernel, y: see conv.cuh; for the rest see ending.cuh
 // y, before: overwritten
 // Launch: one dimension, any number of blocks of 256 threads; neighbours take neighbouring filters.
 extern "C" __global__ void __launch_bounds__(256)
 conv_few(const item* __restrict__ x, const item* __restrict__ kernel,
-         const item* __restrict__ bias, item* __restrict__ before, item* __restrict__ y,
+         ENDING_ARGUMENTS, item* __restrict__ y,
          int64 batch) {
     __shared__ __align__(16) real weights[DEEP * ACROSS * EACH];
     for (int i = threadIdx.x; i < DEEP * ACROSS * EACH; i += 256) {
@@ -21,7 +20,7 @@ conv_few(const item* __restrict__ x, const item* __restrict__ kernel,
         weights[i] = f < FILTERS ? (real)gn_float(kernel[k * FILTERS + f]) : (real)0;
     }
     __syncthreads();
-    const Finish<FILTERS, FILTERS> finish = {bias, before, y, 0};
+    const Finish<FILTERS, FILTERS> finish = {ENDING_GIVEN, y, 0};
     const int windows = (int)batch * OUTSIDE;
     const int64 jobs = (int64)((windows - 1) / EACH + 1) * ACROSS;
     for (int64 job = (int64)blockIdx.x * 256 + threadIdx.x; job < jobs; job += gridDim.x * 256) {

@@ -2,19 +2,21 @@
 // cells and channels; see conv.cuh.
 #include "conv_product.cuh"
 
-// y = activation(conv(x, kernel) + bias).
+// y = conv(x, kernel) and its ending. With MEASURED the tiles' moments of y, for a normalization, are
+// taken on the way.
 //
-// x, kernel, y: see conv.cuh; bias: [FILTERS] or null
-// before: like y or null, gets what goes into the activation
+// x, kernel, y: see conv.cuh; for the rest see ending.cuh
 // y, before: overwritten
+// aside: of REAL, overwritten: sums [SPLITS, N, *OUT, FILTERS] in place of y, if SPLITS > 1; else
+// with MEASURED moments [tiles of the rows, 3, FILTERS]: counts, means and sums of squares
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
-conv_forward(const item* __restrict__ x, const item* __restrict__ kernel,
-             const item* __restrict__ bias, item* __restrict__ before, item* __restrict__ y,
-             int64 batch) {
-    const int g = blockIdx.z, rows = (int)batch * OUTSIDE, deep = CELLS * DEPTH;
-    const Finish<WIDTH, FILTERS> finish = {bias, before, y, g};
-    product(
-        blockIdx.x * TILE_M, blockIdx.y * TILE_N, 0, deep,
+conv_forward(const item* __restrict__ x, const item* __restrict__ kernel, ENDING_ARGUMENTS,
+             item* __restrict__ y, [[maybe_unused]] real* __restrict__ aside, int64 batch) {
+    const int g = blockIdx.z / SPLITS, split = blockIdx.z % SPLITS;
+    const int rows = (int)batch * OUTSIDE, deep = CELLS * DEPTH;
+    const int m0 = blockIdx.x * TILE_M, n0 = blockIdx.y * TILE_N;
+    auto sums = product(
+        m0, n0, split_at(split, SPLITS, deep), split_at(split + 1, SPLITS, deep),
         side<true, VECTOR_LEFT>(
             [=](int m) { return window_at(x, min(m, rows - 1), g); },
             [=](int k) {
@@ -28,8 +30,25 @@ conv_forward(const item* __restrict__ x, const item* __restrict__ kernel,
                 const Deep d = deep_of<DEPTH>(k, CELLS);
                 return k < deep ? (int64)(d.cell * DEPTH + d.channel) * FILTERS : -1;
             },
-            Behind()),
-        [=](int m, int n, real sum, real next) {
-            if (m < rows) finish(m, n, sum, next);
-        });
+            Behind()));
+#if SPLITS > 1
+    real* to = aside + (int64)split * rows * FILTERS + g * WIDTH;
+    each(sums, m0, n0, [=](int m, int n, real& sum, real& next) {
+        if (m < rows) write<WIDTH, FILTERS>(to + (int64)m * FILTERS, n, sum, next);
+    });
+#else
+    const Finish<WIDTH, FILTERS> finish = {ENDING_GIVEN, y, g};
+    each(sums, m0, n0, [=](int m, int n, real& sum, real& next) {
+        if (m < rows) finish(m, n, sum, next);
+    });
+#if MEASURED
+    real* to = aside + (int64)blockIdx.x * 3 * FILTERS + g * WIDTH;
+    measure(sums, m0, n0, rows, [=](int n, const Moments& found) {
+        if (n >= WIDTH) return;
+        to[n] = found.count;
+        to[FILTERS + n] = found.mean;
+        to[2 * FILTERS + n] = found.squares;
+    });
+#endif
+#endif
 }

@@ -15,8 +15,9 @@ conv_kernel_gradient(const item* __restrict__ x, const item* __restrict__ y,
     const int first = min(split * (int64)share, (int64)windows);
     const int last = min((int64)first + share, (int64)windows);
     real* to = partial + (int64)split * rows * FILTERS + g * WIDTH;
-    product(
-        blockIdx.x * TILE_M, blockIdx.y * TILE_N, first, last,
+    const int m0 = blockIdx.x * TILE_M, n0 = blockIdx.y * TILE_N;
+    auto sums = product(
+        m0, n0, first, last,
         side<false, VECTOR_LEFT>(
             [=](int m) {
                 const int row = min(m, rows - VECTOR_LEFT);
@@ -30,8 +31,8 @@ conv_kernel_gradient(const item* __restrict__ x, const item* __restrict__ y,
             Inputs::At()),
         side<false, VECTOR_RIGHT>(
             [=](int n) { return y + g * WIDTH + min(n, WIDTH - VECTOR_RIGHT); },
-            [=](int k) -> int64 { return k < last ? (int64)k * FILTERS : -1; }, Behind()),
-        [=](int m, int n, real sum, real next) {
-            if (m < rows) write<WIDTH, FILTERS>(to + (int64)m * FILTERS, n, sum, next);
-        });
+            [=](int k) -> int64 { return k < last ? (int64)k * FILTERS : -1; }, Behind()));
+    each(sums, m0, n0, [=](int m, int n, real& sum, real& next) {
+        if (m < rows) write<WIDTH, FILTERS>(to + (int64)m * FILTERS, n, sum, next);
+    });
 }

@@ -37,24 +37,25 @@ __device__ inline Axis axis_of(int remainder) {
     return axis;
 }
 
-// x = activation(transposed(y, kernel) + bias).
+// x = transposed(y, kernel) and its ending.
 //
-// y, kernel, x: see conv.cuh; bias: [CHANNELS] or null
-// before: like x or null, gets what goes into the activation
+// y, kernel, x: see conv.cuh; for the rest see ending.cuh
 // x, before: overwritten
-// Launch: the grid's z is GROUPS * CLASSES, its x has tiles for the largest class.
+// aside: of REAL, overwritten with sums [SPLITS, N, *SIZE, CHANNELS] in place of x, if SPLITS > 1
+// Launch: the grid's z is GROUPS * CLASSES * SPLITS, its x has tiles for the largest class.
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
 conv_transposed(const item* __restrict__ y, const item* __restrict__ kernel,
-                const item* __restrict__ bias, item* __restrict__ before, item* __restrict__ x,
-                int64 batch) {
-    const int g = blockIdx.z / CLASSES;
-    const Spot own = spot_of(blockIdx.z % CLASSES, STRIDE0, STRIDE1, STRIDE2);
+                ENDING_ARGUMENTS,
+                item* __restrict__ x, [[maybe_unused]] real* __restrict__ aside, int64 batch) {
+    const int split = blockIdx.z % SPLITS, g = blockIdx.z / SPLITS / CLASSES;
+    const Spot own = spot_of(blockIdx.z / SPLITS % CLASSES, STRIDE0, STRIDE1, STRIDE2);
     const Axis a = axis_of<SIZE0, KERNEL0, STRIDE0, DILATION0, PAD0>(own.a);
     const Axis b = axis_of<SIZE1, KERNEL1, STRIDE1, DILATION1, PAD1>(own.b);
     const Axis c = axis_of<SIZE2, KERNEL2, STRIDE2, DILATION2, PAD2>(own.c);
     const int places = a.places * b.places * c.places, cells = a.cells * b.cells * c.cells;
     const int rows = (int)batch * places, deep = cells * WIDTH;
-    if ((int)blockIdx.x * TILE_M >= rows) return;
+    const int m0 = blockIdx.x * TILE_M, n0 = blockIdx.y * TILE_N;
+    if (m0 >= rows) return;
 
     auto shift_of = [=](int k) {
         const Deep d = deep_of<WIDTH>(k, cells);
@@ -72,9 +73,8 @@ conv_transposed(const item* __restrict__ y, const item* __restrict__ kernel,
                          c.cell + j.c * Steps<STRIDE2, DILATION2>::CELL;
         return (int64)cell * DEPTH * FILTERS + d.channel;
     };
-    const Finish<DEPTH, CHANNELS> finish = {bias, before, x, g};
-    product(
-        blockIdx.x * TILE_M, blockIdx.y * TILE_N, 0, deep,
+    auto sums = product(
+        m0, n0, split_at(split, SPLITS, deep), split_at(split + 1, SPLITS, deep),
         side<true, VECTOR_LEFT>(
             [=](int m) {
                 m = min(m, rows - 1);
@@ -86,16 +86,23 @@ conv_transposed(const item* __restrict__ y, const item* __restrict__ kernel,
             Outputs::At()),
         side<true, VECTOR_RIGHT>(
             [=](int n) { return kernel + (int64)min(n, DEPTH - 1) * FILTERS + g * WIDTH; },
-            [=](int k) -> int64 { return k < deep ? offset_of(k) : -1; }, Behind()),
-        [=](int m, int n, real sum, real next) {
-            if (m >= rows) return;
-            int64 row = m;
-            if (CLASSES > 1) {
-                const Spot i = spot_of(m % places, a.places, b.places, c.places);
-                row = (int64)(m / places) * INSIDE +
-                      ((a.place + i.a * STRIDE0) * SIZE1 + b.place + i.b * STRIDE1) * SIZE2 +
-                      c.place + i.c * STRIDE2;
-            }
-            finish(row, n, sum, next);
-        });
+            [=](int k) -> int64 { return k < deep ? offset_of(k) : -1; }, Behind()));
+    auto row_of = [=](int m) -> int64 {
+        if (CLASSES == 1) return m;
+        const Spot i = spot_of(m % places, a.places, b.places, c.places);
+        return (int64)(m / places) * INSIDE +
+               ((a.place + i.a * STRIDE0) * SIZE1 + b.place + i.b * STRIDE1) * SIZE2 + c.place +
+               i.c * STRIDE2;
+    };
+#if SPLITS > 1
+    real* to = aside + split * batch * INSIDE * CHANNELS + g * DEPTH;
+    each(sums, m0, n0, [=](int m, int n, real& sum, real& next) {
+        if (m < rows) write<DEPTH, CHANNELS>(to + row_of(m) * CHANNELS, n, sum, next);
+    });
+#else
+    const Finish<DEPTH, CHANNELS> finish = {ENDING_GIVEN, x, g};
+    each(sums, m0, n0, [=](int m, int n, real& sum, real& next) {
+        if (m < rows) finish(row_of(m), n, sum, next);
+    });
+#endif
 }

@@ -1,6 +1,5 @@
 // What matrix products with split sums need besides, for all geometries.
-#include "activations.cuh"
-#include "items.cuh"
+#include "ending.cuh"
 
 // Joins the sums of splits, always in the same order.
 //
@@ -17,6 +16,37 @@ splits_joined(const real* __restrict__ partial, item* __restrict__ joined, int64
     }
     sum = over_shares(sum);
     if (threadIdx.y == 0 && i < n) gn_round(joined[i], sum);
+}
+
+// The same for sums that have an ending, see ending.cuh.
+//
+// partial: [splits, rows, channels] of REAL; n = rows * channels
+// to: [rows, channels], overwritten
+// Launch: one dimension, any number of blocks and threads.
+extern "C" __global__ void splits_ended(const real* __restrict__ partial, ENDING_ARGUMENTS,
+                                        item* __restrict__ to, int64 splits, int64 channels,
+                                        int64 n) {
+    const Ending ending = ENDING_GIVEN;
+    GRID_STRIDE(i, n) {
+        real sum = partial[i];
+#pragma unroll 4
+        for (int64 s = 1; s < splits; s++) sum += partial[s * n + i];
+        to[i] = ending(sum, i, i % channels);
+    }
+}
+
+// Endings without sums: what is done to each element of an array.
+//
+// x: [rows, channels]; n = rows * channels
+// to: like it, overwritten
+// Launch: one dimension, any number of blocks and threads.
+extern "C" __global__ void ended(const item* __restrict__ x, ENDING_ARGUMENTS,
+                                 item* __restrict__ to, int64 channels, int64 n) {
+    const Ending ending = ENDING_GIVEN;
+    GRID_STRIDE(i, n) {
+        real z = gn_float(x[i]);
+        to[i] = ending(z, i, i % channels);
+    }
 }
 
 // The way back through a result's activation, and through the bias below it, in one pass.

@@ -8,6 +8,7 @@
 // tf32); TILE_..., WARP_..., STAGES as above.
 // Launch: THREADS threads, dynamic shared memory as gpunet/fused/tiles.py counts it.
 #include "items.cuh"
+#include "moments.cuh"
 
 constexpr int THREADS = 32 * (TILE_M / WARP_M) * (TILE_N / WARP_N);
 constexpr int LINE = 16 / sizeof(item);  // elements in 16 bytes
@@ -129,8 +130,20 @@ struct Sums {
     static_assert(ACROSS % 2 == 0, "WARP_N is a multiple of 16");
     float sums[DOWN][ACROSS][4] = {};
 
-    __device__ static int row() { return threadIdx.x / 32 % (TILE_M / WARP_M) * WARP_M; }
-    __device__ static int column() { return threadIdx.x / 32 / (TILE_M / WARP_M) * WARP_N; }
+    // A thread's sums are VALUES_DOWN x VALUES_ACROSS; every LANES_ACROSS lanes have a row together.
+    static constexpr int VALUES_DOWN = 2 * DOWN, VALUES_ACROSS = 2 * ACROSS, LANES_ACROSS = 4;
+    static constexpr int WARPS_DOWN = TILE_M / WARP_M;
+
+    __device__ static int warp_down() { return threadIdx.x / 32 % WARPS_DOWN; }
+    __device__ static int row() { return warp_down() * WARP_M; }
+    __device__ static int column() { return threadIdx.x / 32 / WARPS_DOWN * WARP_N; }
+    __device__ static int row_of(int i) {
+        return row() + i / 2 * 16 + (int)threadIdx.x % 32 / 4 + i % 2 * 8;
+    }
+    __device__ static int column_of(int j) {
+        return column() + j / 2 * 8 + (int)threadIdx.x % 4 * 2 + j % 2;
+    }
+    __device__ float& value(int i, int j) { return sums[i / 2][j / 2][i % 2 * 2 + j % 2]; }
 
     __device__ void add(const item* left, const item* right) {
 #pragma unroll
@@ -151,18 +164,6 @@ struct Sums {
                 }
         }
     }
-    template <typename Store>
-    __device__ void each(Store store) const {
-        const int group = threadIdx.x % 32 / 4, in_group = threadIdx.x % 4;
-#pragma unroll
-        for (int i = 0; i < DOWN; i++)
-#pragma unroll
-            for (int j = 0; j < ACROSS; j++)
-#pragma unroll
-                for (int h = 0; h < 2; h++)
-                    store(row() + 16 * i + group + 8 * h, column() + 8 * j + 2 * in_group,
-                          sums[i][j][2 * h], sums[i][j][2 * h + 1]);
-    }
 };
 #else
 // A thread's sums: pairs of columns of several rows, far from each other so that no two threads
@@ -171,43 +172,39 @@ template <typename LeftAt, bool LEFT_ALONG_K, typename RightAt, bool RIGHT_ALONG
 struct Sums {
     static constexpr int THREADS_ACROSS = 8, THREADS_DOWN = THREADS / THREADS_ACROSS;
     static constexpr int DOWN = TILE_M / THREADS_DOWN, ACROSS = TILE_N / THREADS_ACROSS;
+    static constexpr int VALUES_DOWN = DOWN, VALUES_ACROSS = ACROSS, LANES_ACROSS = THREADS_ACROSS;
+    static constexpr int WARPS_DOWN = THREADS / 32;
     real sums[DOWN][ACROSS] = {};
 
-    __device__ static int row(int i) { return threadIdx.x / THREADS_ACROSS + i * THREADS_DOWN; }
-    __device__ static int column(int j) {
+    __device__ static int warp_down() { return threadIdx.x / 32; }
+    __device__ static int row_of(int i) { return threadIdx.x / THREADS_ACROSS + i * THREADS_DOWN; }
+    __device__ static int column_of(int j) {
         return threadIdx.x % THREADS_ACROSS * 2 + j / 2 * 2 * THREADS_ACROSS + j % 2;
     }
+    __device__ real& value(int i, int j) { return sums[i][j]; }
 
     __device__ void add(const item* left, const item* right) {
 #pragma unroll 4
         for (int k = 0; k < TILE_K; k++) {
             real a[DOWN], b[ACROSS];
 #pragma unroll
-            for (int i = 0; i < DOWN; i++) a[i] = gn_float(left[LeftAt::at(row(i), k)]);
+            for (int i = 0; i < DOWN; i++) a[i] = gn_float(left[LeftAt::at(row_of(i), k)]);
 #pragma unroll
-            for (int j = 0; j < ACROSS; j++) b[j] = gn_float(right[RightAt::at(column(j), k)]);
+            for (int j = 0; j < ACROSS; j++) b[j] = gn_float(right[RightAt::at(column_of(j), k)]);
 #pragma unroll
             for (int i = 0; i < DOWN; i++)
 #pragma unroll
                 for (int j = 0; j < ACROSS; j++) sums[i][j] += a[i] * b[j];
         }
     }
-    template <typename Store>
-    __device__ void each(Store store) const {
-#pragma unroll
-        for (int i = 0; i < DOWN; i++)
-#pragma unroll
-            for (int j = 0; j < ACROSS; j += 2)
-                store(row(i), column(j), sums[i][j], sums[i][j + 1]);
-    }
 };
 #endif
 
-// Adds up left(m, k) * right(k, n) over k from `first` to `last` - 1 for the tile that begins at
-// (m0, n0), and hands the sums of (m, n) and (m, n + 1), n even, to store(m, n, sum, next).
-template <typename Left, typename Right, typename Store>
-__device__ inline void product(int m0, int n0, int first, int last, const Left& left,
-                               const Right& right, Store store) {
+// Returns the sums of left(m, k) * right(k, n) over k from `first` to `last` - 1 for the tile that
+// begins at (m0, n0).
+template <typename Left, typename Right>
+__device__ __forceinline__ auto product(int m0, int n0, int first, int last, const Left& left,
+                                        const Right& right) {
     using LeftAt = Layout<TILE_M, Left::ALONG_K>;
     using RightAt = Layout<TILE_N, Right::ALONG_K>;
     constexpr int STAGE = LeftAt::SIZE + RightAt::SIZE;
@@ -233,5 +230,68 @@ __device__ inline void product(int m0, int n0, int first, int last, const Left& 
         const item* stage = memory + step % STAGES * STAGE;
         sums.add(stage, stage + LeftAt::SIZE);
     }
-    sums.each([&](int m, int n, real sum, real next) { store(m0 + m, n0 + n, sum, next); });
+    return sums;
+}
+
+// Hands the sums of (m, n) and (m, n + 1), n even, to store(m, n, sum, next), which may change them.
+template <typename Sums, typename Store>
+__device__ __forceinline__ void each(Sums& sums, int m0, int n0, Store store) {
+#pragma unroll
+    for (int i = 0; i < Sums::VALUES_DOWN; i++)
+#pragma unroll
+        for (int j = 0; j < Sums::VALUES_ACROSS; j += 2)
+            store(m0 + Sums::row_of(i), n0 + Sums::column_of(j), sums.value(i, j),
+                  sums.value(i, j + 1));
+}
+
+// The sum over the lanes of a warp that have the same columns.
+template <int LANES_ACROSS>
+__device__ inline real over_rows(real x) {
+#pragma unroll
+    for (int lanes = LANES_ACROSS; lanes < 32; lanes *= 2)
+        x += __shfl_xor_sync(0xffffffffu, x, lanes);
+    return x;
+}
+
+// Hands what is known of each column of the tile, over those of its rows that are below `rows`, to
+// take(n, moments). The mean comes first, then the squares of what is left, so that no digits are
+// lost; warps are joined in their order. All threads of the block take part.
+template <typename Sums, typename Take>
+__device__ __forceinline__ void measure(Sums& sums, int m0, int n0, int rows, Take take) {
+    GN_DYNAMIC(real, room);  // [WARPS_DOWN][3][TILE_N]
+    constexpr int ACROSS = Sums::LANES_ACROSS;
+    int there = 0;
+#pragma unroll
+    for (int i = 0; i < Sums::VALUES_DOWN; i++) there += m0 + Sums::row_of(i) < rows;
+    const real count = over_rows<ACROSS>(there), share = (real)1 / (count > 0 ? count : 1);
+    real* own = room + Sums::warp_down() * 3 * TILE_N;
+    __syncthreads();  // the last stages were read
+#pragma unroll
+    for (int j = 0; j < Sums::VALUES_ACROSS; j++) {
+        real mean = 0, squares = 0;
+#pragma unroll
+        for (int i = 0; i < Sums::VALUES_DOWN; i++)
+            if (m0 + Sums::row_of(i) < rows) mean += sums.value(i, j);
+        mean = over_rows<ACROSS>(mean) * share;
+#pragma unroll
+        for (int i = 0; i < Sums::VALUES_DOWN; i++) {
+            const real off = sums.value(i, j) - mean;
+            if (m0 + Sums::row_of(i) < rows) squares += off * off;
+        }
+        squares = over_rows<ACROSS>(squares);
+        if (threadIdx.x % 32 < ACROSS) {
+            own[Sums::column_of(j)] = count;
+            own[TILE_N + Sums::column_of(j)] = mean;
+            own[2 * TILE_N + Sums::column_of(j)] = squares;
+        }
+    }
+    __syncthreads();
+    for (int n = threadIdx.x; n < TILE_N; n += THREADS) {
+        Moments all = {0, 0, 0};
+        for (int w = 0; w < Sums::WARPS_DOWN; w++) {
+            const real* at = room + w * 3 * TILE_N + n;
+            all.add(Moments{at[0], at[TILE_N], at[2 * TILE_N]});
+        }
+        take(n0 + n, all);
+    }
 }

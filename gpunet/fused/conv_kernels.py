@@ -7,7 +7,8 @@ import math
 from gpunet import config
 from gpunet.fused import tiles, tuning
 from gpunet.fused.elementwise import ACTIVATIONS, FLOATS
-from gpunet.fused.launch import chip, launch
+from gpunet.fused.endings import Ending, done
+from gpunet.fused.launch import chip, launch, launch_elementwise
 from gpunet.fused.sources import source
 
 __all__ = ["Geometry", "ending_backward", "geometry"]
@@ -74,6 +75,7 @@ class Geometry:
         """dict, what all kernels of this geometry are compiled for."""
         real, narrow = FLOATS[self.dtype]
         found = {"REAL": real, "NARROW": narrow, "ACTIVATION": ACTIVATIONS["linear"]}
+        found |= {"SPLITS": 1, "MEASURED": 0}
         found |= {"CHANNELS": self.channels, "FILTERS": self.filters, "GROUPS": self.groups}
         w, missing = self.w, 3 - self.w.rank
         for name, values, other in (
@@ -123,41 +125,68 @@ class Geometry:
 
     def words(self, product):
         """Return how a product is made, for `gpunet.explain`."""
-        tile = tiles.chosen(product, self.chip)
+        parts = tiles.splits(product, self.chip) if product.left_deep else 1
+        tile = tiles.chosen(product.split(parts), self.chip)
         cores = {2: "16 bits", 4: "tf32"}.get(self.size)
         how = f"tensor cores ({cores})" if self.tensor else "no tensor cores"
-        return f"kernel of {tile}, {how}, {tile.stages(self.chip)} stages"
+        words = f"kernel of {tile}, {how}, {tile.stages(self.chip)} stages"
+        return words + (f", {parts} parts of the depth" if parts > 1 else "")
 
     # -- launches -------------------------------------------------------------------------
 
-    def forward(self, xp, x, kernel, bias=None, activation="linear", before=False):
-        """Return the convolution, and with ``before`` what went into its activation."""
-        x, kernel = xp.ascontiguousarray(x), xp.ascontiguousarray(kernel)
-        y, z = self._results(xp, (x.shape[0], *self.w.out, self.filters), x.dtype, before)
-        args = [x, kernel, bias, z, y, x.shape[0]]
-        windows = x.shape[0] * math.prod(self.w.out)
-        if self.depthwise:
-            jobs = -(-windows // 4) * self.filters
-            self._direct("conv_depthwise", "depthwise_forward", jobs, args, activation)
-        elif self.few:
-            jobs = -(-windows // 4) * -(-self.filters // 4)
-            self._direct("conv_few", "conv_few", jobs, args, activation)
-        elif windows:
-            product = self.forward_product(x.shape[0], x, kernel)
-            self._launch("conv_forward", product, args, activation)
+    def forward(self, xp, x, kernel, bias=None, activation="linear", before=False, steps=()):
+        """Return the convolution and, with ``before``, what went into its activation.
+
+        Args:
+            steps: list of pairs (function, operand) that come last, see `Ending`.
+        """
+        y, z, _ = self._ended(xp, self._forward, x, kernel, self.w.out, self.filters, bias,
+                              activation, before, steps)  # fmt: skip
         return (y, z) if before else y
 
-    def transposed(self, xp, y, kernel, bias=None, activation="linear", before=False):
+    def measured(self, xp, x, kernel, bias=None, activation="linear"):
+        """Return the convolution and its moments [parts, 3, filters], see `conv_forward.cu`.
+
+        They are None where another kernel than that for tiles does the convolution.
+        """
+        y, _, moments = self._ended(xp, self._forward, x, kernel, self.w.out, self.filters, bias,
+                                    activation, False, (), True)  # fmt: skip
+        return y, moments
+
+    def transposed(self, xp, y, kernel, bias=None, activation="linear", before=False, steps=()):
         """Return the transposed convolution of ``y``; see `forward`."""
-        y, kernel = xp.ascontiguousarray(y), xp.ascontiguousarray(kernel)
-        x, z = self._results(xp, (y.shape[0], *self.w.size, self.channels), y.dtype, before)
-        args = [y, kernel, bias, z, x, y.shape[0]]
-        if self.depthwise:
-            self._direct("conv_depthwise", "depthwise_transposed", x.size, args, activation)
-        elif x.size:
-            product = self.transposed_product(y.shape[0], y, kernel)
-            self._launch("conv_transposed", product, args, activation)
+        x, z, _ = self._ended(xp, self._transposed, y, kernel, self.w.size, self.channels, bias,
+                              activation, before, steps)  # fmt: skip
         return (x, z) if before else x
+
+    def _ended(self, xp, work, x, kernel, size, channels, bias, activation, before, steps,
+               measured=False):  # fmt: skip
+        """Return (result, input of the activation or None, moments or None)."""
+        x, kernel = xp.ascontiguousarray(x), xp.ascontiguousarray(kernel)
+        shape = (x.shape[0], *size, channels)
+        y, z = xp.empty(shape, x.dtype), xp.empty(shape, x.dtype) if before else None
+        steps = [(f, xp.ascontiguousarray(o) if hasattr(o, "dtype") else o) for f, o in steps]
+        ending = Ending(bias, activation, z, steps, y)
+        moments = work(xp, x, kernel, ending, y, measured) if y.size else None
+        return done(xp, ending.rest, y), z, moments
+
+    def _forward(self, xp, x, kernel, ending, y, measured):
+        windows = y.size // self.filters
+        if self.depthwise:
+            jobs = -(-windows // 4) * self.filters
+            return self._direct("conv_depthwise", "depthwise_forward", jobs, x, kernel, ending, y)
+        if self.few:
+            jobs = -(-windows // 4) * -(-self.filters // 4)
+            return self._direct("conv_few", "conv_few", jobs, x, kernel, ending, y)
+        product = self.forward_product(x.shape[0], x, kernel)
+        return self._multiply(xp, "conv_forward", product, x, kernel, ending, y, measured)
+
+    def _transposed(self, xp, y, kernel, ending, x, measured):
+        if self.depthwise:
+            name = "depthwise_transposed"
+            return self._direct("conv_depthwise", name, x.size, y, kernel, ending, x)
+        product = self.transposed_product(y.shape[0], y, kernel)
+        return self._multiply(xp, "conv_transposed", product, y, kernel, ending, x, False)
 
     def kernel_gradient(self, xp, x, y):
         """Return the gradient of the kernel for the input ``x`` and the result's gradient."""
@@ -174,25 +203,44 @@ class Geometry:
             launch(source("conv_depthwise"), "depthwise_kernel_gradient", (across, splits, deep),
                    (32, 8), args, self.defines)  # fmt: skip
         else:
-            self._launch("conv_kernel_gradient", product, args)
+            text = source("conv_kernel_gradient")
+            self._launch(text, "conv_kernel_gradient", product, lambda tile: args, self.defines)
         return joined(xp, partial, x.dtype)
 
-    def _results(self, xp, shape, dtype, before):
-        return xp.empty(shape, dtype), xp.empty(shape, dtype) if before else None
-
-    def _direct(self, family, name, jobs, args, activation):
+    def _direct(self, family, name, jobs, x, kernel, ending, y):
         """Run a kernel whose threads share out jobs."""
         blocks = min(-(-jobs // 256), _WAVES * self.chip.blocks)
-        if blocks:
-            defines = {**self.defines, "ACTIVATION": ACTIVATIONS[activation]}
-            launch(source(family), name, (blocks,), (256,), args, defines)
+        args = [x, kernel, *ending.arguments, y, x.shape[0]]
+        text, defines = ending.text + source(family), {**self.defines, **ending.defines}
+        launch(text, name, (blocks,), (256,), args, defines)
 
-    def _launch(self, name, product, args, activation="linear"):
-        text = source(name)
-        defines = {**self.defines, "ACTIVATION": ACTIVATIONS[activation]}
+    def _multiply(self, xp, name, product, x, kernel, ending, y, measured):
+        """Run a kernel of tiles, and what joins its parts; return moments, if it makes some."""
+        parts = tiles.splits(product, self.chip)
+        product, measured = product.split(parts), measured and parts == 1
+        sums, channels = _sums(y.dtype), y.shape[-1]
+        aside = xp.empty((parts, *y.shape), sums) if parts > 1 else None
+
+        def arguments(tile):
+            nonlocal aside
+            if measured:
+                aside = xp.empty((tile.grid(product)[0], 3, channels), sums)
+            return [x, kernel, *ending.arguments, y, aside, x.shape[0]]
+
+        defines = {**self.defines, **ending.defines, "SPLITS": parts, "MEASURED": int(measured)}
+        self._launch(ending.text + source(name), name, product, arguments, defines)
+        if parts > 1:
+            args = [aside, *ending.arguments, y, parts, channels]
+            defines = {**_loose(y.dtype), **ending.defines}
+            text = ending.text + source("splits")
+            launch_elementwise(text, "splits_ended", y.size, args, None, defines)
+        return aside if measured else None
+
+    def _launch(self, text, name, product, arguments, defines):
+        """Run a kernel of tiles on the arguments for the tile that is chosen."""
 
         def run(tile):
-            launch(text, name, tile.grid(product), (tile.threads,), args,
+            launch(text, name, tile.grid(product), (tile.threads,), arguments(tile),
                    {**defines, **tile.defines(product, self.chip)},
                    shared=tile.shared(product, self.chip))  # fmt: skip
 

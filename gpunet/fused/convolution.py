@@ -2,6 +2,7 @@
 
 import math
 
+from gpunet import joining
 from gpunet.fused.conv_kernels import ending_backward, geometry
 from gpunet.fused.elementwise import FLOATS
 from gpunet.fused.gemm import dense_fused, dense_words, takes
@@ -86,6 +87,19 @@ def conv_fused(
     return y, (x, kernel, y if relu else None, g)
 
 
+def _conv_ended(
+    xp, steps, x, kernel, bias=None, strides=1, padding="valid", dilation=1, groups=1, relu=False
+):
+    """Do what `conv_fused` does, and then steps in the same kernel; see `joining.begins`."""
+    w = window(x.shape[1:-1], kernel.shape[:-2], strides, padding, dilation)
+    g = geometry(w, x.shape[-1], kernel.shape[-1], groups, x.dtype)
+    y = g.forward(xp, x, kernel, bias, _activation(relu), steps=steps)
+    return y, (x, kernel, y if relu else None, g)
+
+
+joining.begins(conv_fused.forward, _conv_ended, convolution.padded_too, convolution.conv_saves)
+
+
 @conv_fused.explained
 def conv_words(
     xp, x, kernel, bias=None, /, strides=1, padding="valid", dilation=1, groups=1, relu=False
@@ -122,6 +136,20 @@ def conv_transpose_fused(
     g = geometry(w, kernel.shape[-2] * groups, kernel.shape[-1], groups, y.dtype)
     x = g.transposed(xp, y, kernel, bias, _activation(relu))
     return x, (y, kernel, x if relu else None, g)
+
+
+def _conv_transpose_ended(
+    xp, steps, y, kernel, bias=None, strides=1, padding="valid", dilation=1, groups=1, relu=False,
+    size=None, output_padding=None,
+):  # fmt: skip
+    options = {"strides": strides, "padding": padding, "dilation": dilation}
+    w = transposed(y.shape, kernel.shape, options, size, output_padding)
+    g = geometry(w, kernel.shape[-2] * groups, kernel.shape[-1], groups, y.dtype)
+    x = g.transposed(xp, y, kernel, bias, _activation(relu), steps=steps)
+    return x, (y, kernel, x if relu else None, g)
+
+
+joining.begins(conv_transpose_fused.forward, _conv_transpose_ended, saves=convolution.conv_saves)
 
 
 @conv_transpose_fused.explained

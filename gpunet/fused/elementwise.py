@@ -1,5 +1,6 @@
 """Fused elementwise ops: one launch instead of one for each arithmetic step."""
 
+from gpunet import joining
 from gpunet.fused.launch import launch_elementwise
 from gpunet.fused.sources import source
 from gpunet.ops import elementwise, nonlinear
@@ -60,6 +61,15 @@ def _offer(op, choose):
         _launch("activation_backward", [known, xp.ascontiguousarray(gy), gx], name, leak)
         return (gx,)
 
+    def steps(at, options):
+        name, leak = choose(**options)
+
+        def step(z, _, out):
+            z.chain.activation(out, ACTIVATIONS[name], leak)
+
+        return [(step, None)]
+
+    joining.goes_on(activation_fused.forward, steps)
     return activation_fused
 
 

@@ -6,8 +6,9 @@ import math
 
 from gpunet.fused.launch import address
 
-__all__ = ["TILES", "Product", "Tile", "candidates", "chosen", "vector"]
+__all__ = ["TILES", "Product", "Tile", "candidates", "chosen", "splits", "vector"]
 
+_STEP = 64  # bytes along the depth that a block goes at once
 _LINE = 16  # bytes: what is copied at once at most, and what rows in shared memory are padded by
 
 
@@ -36,6 +37,14 @@ class Product:
     left_vector: int
     right_vector: int
 
+    def split(self, parts):
+        """Return the product that each of some parts of the depth is."""
+        step = _STEP // self.size
+        if parts == 1:
+            return self
+        depth = -(-self.depth // (step * parts)) * step
+        return dataclasses.replace(self, depth=depth, count=self.count * parts)
+
 
 @dataclasses.dataclass(frozen=True)
 class Tile:
@@ -61,7 +70,7 @@ class Tile:
 
     def depth(self, product):
         """Return how far a block goes along the depth at once."""
-        return 64 // product.size
+        return _STEP // product.size
 
     def stages(self, chip):
         """Return how many steps along the depth are in shared memory at once."""
@@ -154,6 +163,36 @@ def candidates(product, chip):
 def chosen(product, chip):
     """Return the tile for a product."""
     return candidates(product, chip)[0]
+
+
+_SPLITS = (2, 3, 4, 6, 8, 12, 16)
+_SHORTEST = 8  # steps along the depth of a part, at least
+
+
+@functools.lru_cache(maxsize=4096)
+def splits(product, chip):
+    """Return into how many parts the depth of a product is cut, for lack of tiles.
+
+    Their sums go through memory, and one more launch joins them, in their order.
+    """
+    steps = product.depth * product.size // _STEP
+    few = min(math.prod(t.grid(product)) for t in candidates(product, chip)) <= chip.blocks
+    ways = [1, *[n for n in _SPLITS if few and n * _SHORTEST <= steps]]
+    return min(ways, key=lambda n: _split_cost(product, n, chip))
+
+
+def _split_cost(product, parts, chip):
+    """Return the clocks that a product takes, cut into parts; estimates, as `Tile.cost`."""
+    part = product.split(parts)
+    cost = chosen(part, chip).cost(part, chip)
+    if parts > 1:
+        moved = 4 * (2 * parts + 1) * product.rows * product.columns * product.count
+        cost += moved / (_PACE * chip.blocks) + _LAUNCH
+    return cost
+
+
+_PACE = 16  # bytes of memory for each clock of a multiprocessor
+_LAUNCH = 3000  # clocks from one kernel to the next
 
 
 def vector(length, array, size):

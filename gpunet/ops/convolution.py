@@ -173,7 +173,7 @@ def conv_blocked(
     return y, (x, kernel, y if relu else None, w, groups)
 
 
-def _conv_saves(options):
+def conv_saves(options):
     return joining.RESULT if options.get("relu") else joining.NOTHING
 
 
@@ -186,7 +186,7 @@ def _conv_finished(
     return y, (x, kernel, y if relu else None, w, groups)
 
 
-def _padded_too(before, call):
+def padded_too(before, call):
     """Return options that include a border of zeros made before; see `joining.begins`.
 
     Only where windows are read in the same way then, so that bits stay.
@@ -208,7 +208,7 @@ def _padded_too(before, call):
     return {**options, "padding": tuple(sides)}
 
 
-joining.begins(conv_blocked.forward, _conv_finished, _padded_too, _conv_saves)
+joining.begins(conv_blocked.forward, _conv_finished, padded_too, conv_saves)
 
 
 @conv_blocked.backward

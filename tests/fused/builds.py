@@ -9,7 +9,15 @@ from pathlib import Path
 from gpunet.fused import conv_kernels, elementwise, launch, rnn_plan, sources, tiles
 from gpunet.ops import window
 
-__all__ = ["BUILDS", "CHIPS", "compile_by_nvrtc", "compile_for", "convolutions", "nvrtc"]
+__all__ = [
+    "BUILDS",
+    "CHIPS",
+    "compile_by_nvrtc",
+    "compile_for",
+    "convolutions",
+    "nvrtc",
+    "text_of",
+]
 
 # architecture -> a chip that has it
 CHIPS = {
@@ -64,12 +72,20 @@ _LAYERS = [
 ]
 
 
+# As behind a normalization's factors and a shortcut.
+ENDED = "z = gn_times(z, gn_float(o0[channel])) + gn_float(o1[channel]) + gn_float(o2[at]);"
+
+
 def _convolution(product):
     """Of the layers above on the newest chip, else of the first: by the tile that suits it best."""
 
     def builds(chip):
         layers = _LAYERS if chip.capability >= 90 else _LAYERS[:1]
-        return [convolutions(product, chip, layer)[0] for layer in layers]
+        found = [convolutions(product, chip, layer)[0] for layer in layers]
+        if product != "gradient":
+            found.append({**found[0], "SPLITS": 4})
+            found += [{**d, "MEASURED": 1, "ENDING": ENDED} for d in found[:3]]
+        return found
 
     return builds
 
@@ -111,9 +127,10 @@ def _splits(chip):
     kinds = [("float", 0, "relu"), ("double", 0, "linear"), ("float", 1, "swish")]
     kinds = kinds if chip.capability >= 90 else kinds[-1:]
     return [
-        {"REAL": real, "NARROW": narrow, "ACTIVATION": elementwise.ACTIVATIONS[name]}
+        {"REAL": real, "NARROW": narrow, "ACTIVATION": elementwise.ACTIVATIONS[name],
+         "ENDING": ENDED}
         for real, narrow, name in kinds
-    ]
+    ]  # fmt: skip
 
 
 def _tables(chip):
@@ -154,6 +171,14 @@ BUILDS = {
 }
 
 
+def text_of(family, defines):
+    """Return the text that is compiled, and its definitions; an ending stands in the text."""
+    rest = dict(defines)
+    ending = rest.pop("ENDING", None)
+    head = "" if ending is None else f"#define ENDING(z, at, channel) {ending}\n"
+    return head + sources.source(family), rest
+
+
 def nvrtc():
     """Return NVRTC, which compiles the sources where there is a GPU; None if it isn't installed."""
     found = ctypes.util.find_library("nvrtc")
@@ -166,8 +191,8 @@ def nvrtc():
 def compile_by_nvrtc(library, family, arch, defines):
     """Compile a source as CuPy does and return what the compiler complains of, or ''."""
     program, size = ctypes.c_void_p(), ctypes.c_size_t()
-    text = sources.source(family).encode()
-    library.nvrtcCreateProgram(ctypes.byref(program), text, b"kernels.cu", 0, None, None)
+    text, defines = text_of(family, defines)
+    library.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None)
     options = [f"-arch={arch}", "-std=c++17", "-ftz=true"]
     options += [f"-D{name}={value}" for name, value in defines.items()]
     given = (ctypes.c_char_p * len(options))(*[o.encode() for o in options])
@@ -181,7 +206,8 @@ def compile_by_nvrtc(library, family, arch, defines):
 
 def compile_for(family, arch, defines, folder):
     """Compile a source by nvcc and return the finished process; spills and warnings are errors."""
-    (folder / "kernels.cu").write_text(sources.source(family), encoding="utf8")
+    text, defines = text_of(family, defines)
+    (folder / "kernels.cu").write_text(text, encoding="utf8")
     return subprocess.run(
         ["nvcc", "-cubin", f"-arch={arch}", "-std=c++17", "-Werror=all-warnings",
          "-Xptxas=-v,-warn-spills,-Werror", "-o", "kernels.cubin", "kernels.cu",

@@ -156,6 +156,8 @@ void __stcg(T* p, T value) {
     *(volatile T*)p = value;
 }
 
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline double __dmul_rn(double a, double b) { return a * b; }
 inline unsigned __float_as_uint(float x) {
     unsigned u;
     memcpy(&u, &x, 4);

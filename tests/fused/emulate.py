@@ -258,3 +258,19 @@ def fake_cupy(capability=90, blocks=132, shared=227 << 10):
             del sys.modules["cupy"]
         else:
             sys.modules["cupy"] = before
+
+
+@contextlib.contextmanager
+def on_gpu(**chip):
+    """Return a context in which ops take NumPy arrays for CuPy's, and so run gpunet's kernels."""
+    from gpunet import arrays
+    from gpunet.autodiff import op
+
+    before = arrays.only_numpy, arrays.module_of, op._on_one_device
+    with fake_cupy(**chip) as cupy:
+        arrays.only_numpy, arrays.module_of = False, lambda _: cupy
+        op._on_one_device = lambda _: cupy
+        try:
+            yield cupy
+        finally:
+            arrays.only_numpy, arrays.module_of, op._on_one_device = before

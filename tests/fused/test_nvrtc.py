@@ -8,7 +8,7 @@ import nvrtc
 import pytest
 
 from gpunet import optimizers
-from gpunet.fused import launch, sources, sweeps
+from gpunet.fused import launch, sweeps
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,7 @@ def check(text, defines, version, arch):
 def test_every_source(family, target):
     version, arch, chip = target
     for defines in builds.BUILDS[family](chip):
-        check(sources.source(family), defines, version, arch)
+        check(*builds.text_of(family, defines), version, arch)
 
 
 @pytest.mark.parametrize("name", RULES)
