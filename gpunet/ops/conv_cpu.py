@@ -34,6 +34,7 @@ SHARE = 2**26
 FEW = 256  # outputs that are one block, so that its filters are shared out
 LEAST = 64  # filters in a share of a large kernel
 ALONE = 2**25  # multiplications that one thread does sooner than it wakes another
+SMALL = 3 * 2**22  # multiplications up to which copied windows and one product are soonest done
 
 
 class _Rule:
@@ -106,11 +107,19 @@ class _Depthwise(Depthwise, _Rule):
 
 def _dense(windows, kernel, filters, gradient=False):
     """Return the rule that costs less."""
+    if not gradient and _is_small(windows, filters):
+        return _Dense(windows, kernel, filters)
     tall = height(windows, filters)
     if tall > 1:
         return Tiles(windows, kernel, filters, tall)
     rule = Runs if suits(windows, filters, gradient) else _Dense
     return rule(windows, kernel, filters)
+
+
+def _is_small(windows, filters):
+    """Return whether anything but a product would cost more than it saves, as for one image."""
+    numbers = len(windows.x) * math.prod(windows.w.out) * windows.row
+    return numbers * filters <= SMALL and numbers * windows.dtype.itemsize <= BLOCK_BYTES
 
 
 def _boxes(rule, shape):
@@ -121,6 +130,8 @@ def _boxes(rule, shape):
         return split(shape, outputs)  # see `_shared`
     parts = min(TASKS, outputs * rule.work // SHARE, 2 * outputs // rule.fewest)
     parts = 1 << max(1, parts.bit_length() - 1)  # as many for each of two or four threads
+    if outputs * rule.work < ALONE:
+        parts = 1
     most = min(most, max(64, -(-outputs // parts)))
     if rule.tall == 1:
         return split(shape, most)
@@ -195,7 +206,7 @@ def forward(x, kernel, bias, w, groups, relu=False, live=None, steps=()):
     y = empty((len(x), *w.out, kernel.shape[-1]), x.dtype)
     outputs = []
     for channels, filters in _grouped(kernel.shape, groups):
-        windows = Windows(x, w, channels, _times(kernel.shape, groups), live)
+        windows = Windows.of(x, w, channels, _times(kernel.shape, groups), live)
         if _is_depthwise(kernel.shape, groups):
             rules = [(filters, _Depthwise(windows, kernel))]
         else:
@@ -290,7 +301,7 @@ def input_gradient(gy, kernel, bias, w, groups, relu=False, live=None, steps=())
             continue
         for channels, filters in _grouped(kernel.shape, groups):
             own = kernel[(*cells, slice(None), filters)]
-            windows = Windows(gy, window, filters, 1, live)
+            windows = Windows.of(gy, window, filters, 1, live)
             if depthwise:
                 rule = _Depthwise(windows, own, _times(kernel.shape, groups))
             else:
@@ -351,7 +362,7 @@ def kernel_gradient(x, gy, w, groups, bias=False, live_x=None, live_gy=None):
     shape = (*w.kernel, x.shape[-1] // groups, gy.shape[-1])
     jobs = []
     for channels, filters in _grouped(shape, groups):
-        windows = Windows(x, w, channels, _times(shape, groups), live_x)
+        windows = Windows.of(x, w, channels, _times(shape, groups), live_x)
         jobs += _summing(windows, gy, live_gy, shape, groups, filters, bias)
     _add_up([s for _, sums in jobs for s in sums])
     gk = None if len(jobs) == 1 else np.empty(shape, x.dtype)

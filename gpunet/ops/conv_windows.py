@@ -124,6 +124,13 @@ class _Place:
         self.strides = strides[0], strides[-1]
 
 
+@functools.lru_cache(maxsize=1024)
+def _kept(cls, shape, dtype, w, start, stop, times, whole):
+    """Return the attributes of Windows over any array of a shape."""
+    x = np.empty(shape, dtype)
+    return vars(cls(x, w, slice(start, stop), times, None if whole else x)) | {"x": None}
+
+
 class Windows:
     """Reads the windows over some channels of an array (N, *size, C), block by block.
 
@@ -159,6 +166,14 @@ class Windows:
             and not w.padding_needed
             and self.whole
         )
+
+    @classmethod
+    def of(cls, x, w, channels, times=1, live=None):
+        """Return Windows; what follows from shapes alone was found when they came first."""
+        kind = x.shape, x.dtype, w, channels.start, channels.stop, times, live is None
+        made = cls.__new__(cls)
+        made.__dict__.update(_kept(cls, *kind), x=x, live=live)
+        return made
 
     def find(self, box, buffers):
         """Return (array, byte offset, _Place) of the input under the windows of a box."""

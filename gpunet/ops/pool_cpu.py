@@ -68,6 +68,7 @@ def _part(w, start, stop):
     return _axis(Window(size, w.kernel, w.strides, w.dilation, (pads,), (stop - start,))), inside
 
 
+@functools.lru_cache(maxsize=1024)
 def _blocks(lead, w, row_bytes, split_rows):
     """Cut arrays (lead, *spatial, behind) into images, or rows of windows of an image.
 
@@ -78,7 +79,7 @@ def _blocks(lead, w, row_bytes, split_rows):
         split_rows: bool, whether a large image may be cut.
 
     Returns:
-        List of (index into the output, index into the input, _Axis for each axis).
+        Tuple of (index into the output, index into the input, _Axis for each axis).
     """
     along, *rest = per_axis(w)
     rest = [_axis(r) for r in rest]
@@ -90,7 +91,7 @@ def _blocks(lead, w, row_bytes, split_rows):
     if parts > 1:
         rows = [(slice(a, b), *_part(along, a, b)[::-1]) for a, b in zip(edges, edges[1:])]
     images = [slice(i, min(i + step, lead)) for i in range(0, lead, step)]
-    return [((i, o), (i, n), [first, *rest]) for i in images for o, n, first in rows]
+    return tuple([((i, o), (i, n), [first, *rest]) for i in images for o, n, first in rows])
 
 
 def _run(blocks, size, work):
