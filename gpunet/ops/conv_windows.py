@@ -128,7 +128,8 @@ class _Place:
 def _kept(cls, shape, dtype, w, start, stop, times, whole):
     """Return the attributes of Windows over any array of a shape."""
     x = np.empty(shape, dtype)
-    return vars(cls(x, w, slice(start, stop), times, None if whole else x)) | {"x": None}
+    made = cls(x, w, slice(start, stop), times, None if whole else x)
+    return {**vars(made), "x": None, "live": None}
 
 
 class Windows:

@@ -41,11 +41,13 @@ def test_values_and_gradients(rank, channels, filters, groups, rng, monkeypatch)
             w = window(sizes, cells, **options)
         except ShapeError:
             continue
-        # By turns with copies of windows, without, and in tiles, as soon as that's possible.
-        monkeypatch.setattr(conv_runs, "SHORT", 10**9 if done % 3 == 0 else 1)
+        # By turns with copies of windows, without, in tiles, and as one product, as soon as
+        # that's possible.
+        monkeypatch.setattr(conv_cpu, "SMALL", 10**9 if done % 4 == 3 else 0)
+        monkeypatch.setattr(conv_runs, "SHORT", 10**9 if done % 4 == 0 else 1)
         monkeypatch.setattr(conv_runs, "COPY", 10**9)
         for cost in ("MIXED", "PREPARED"):
-            monkeypatch.setattr(conv_tiles, cost, 0 if done % 3 == 2 else 10**9)
+            monkeypatch.setattr(conv_tiles, cost, 0 if done % 4 == 2 else 10**9)
         x = rng.standard_normal((2, *sizes, channels))
         k = rng.standard_normal((*cells, channels // groups, filters))
         bias = rng.standard_normal(filters)
@@ -103,8 +105,15 @@ def assert_close(found, want, error=1e-5):
     np.testing.assert_allclose(found, want, rtol=0, atol=error * np.abs(want).max())
 
 
+@pytest.fixture
+def in_blocks(monkeypatch):
+    """Nothing is done as one product, or by one thread, because it is small."""
+    monkeypatch.setattr(conv_cpu, "SMALL", 0)
+    monkeypatch.setattr(conv_cpu, "ALONE", 0)
+
+
 @pytest.mark.parametrize("case", LARGE, ids=str)
-def test_blocks_join(case, rng):
+def test_blocks_join(case, rng, in_blocks):
     """Against the plain functions; numbers are such that every sum is exact, but for tiles."""
     shape, kernel_shape, groups, options = case
     x, kernel = as_float32(rng, shape), as_float32(rng, kernel_shape)
@@ -143,7 +152,7 @@ def test_blocks_join(case, rng):
 
 
 @pytest.mark.parametrize("case", LARGE, ids=str)
-def test_thread_count_changes_no_bit(case, rng, monkeypatch):
+def test_thread_count_changes_no_bit(case, rng, monkeypatch, in_blocks):
     shape, kernel_shape, groups, options = case
     x = rng.standard_normal(shape).astype("float32")
     kernel = rng.standard_normal(kernel_shape).astype("float32")
@@ -159,11 +168,37 @@ def test_thread_count_changes_no_bit(case, rng, monkeypatch):
             np.testing.assert_array_equal(a, b)
 
 
+def test_what_is_kept_of_a_shape_serves_other_arrays(rng):
+    """Small convolutions of one shape with other numbers, batches, masks and channels between."""
+    w = window((6, 5), (3, 3), padding="same")
+    kernel = rng.standard_normal((3, 3, 4, 7))
+    for n in (1, 2, 1, 0, 1):
+        x = rng.standard_normal((n, 6, 5, 4))
+        want = conv_cases.conv(x, kernel, padding="same") if n else np.zeros((0, 6, 5, 7))
+        np.testing.assert_allclose(conv_cpu.forward(x, kernel, None, w, 1), want, atol=1e-12)
+        cut = conv_cpu.forward(x, kernel, None, w, 1, live=-x)
+        want = conv_cpu.forward(np.minimum(x, 0), kernel, None, w, 1)
+        np.testing.assert_allclose(cut, want, atol=1e-12)
+        halves = conv_cpu.forward(x, kernel[:, :, :2, :6], None, w, 2)
+        for part in (0, 1):
+            one = conv_cpu.forward(
+                x[..., 2 * part : 2 * part + 2],
+                kernel[:, :, :2, 3 * part : 3 * part + 3],
+                None,
+                w,
+                1,
+            )
+            np.testing.assert_allclose(halves[..., 3 * part : 3 * part + 3], one, atol=1e-12)
+    kept = conv_windows._kept(conv_windows.Windows, x.shape, x.dtype, w, 0, 4, 1, False)
+    assert kept["x"] is kept["live"] is None  # a shape, and nobody's numbers
+
+
 @pytest.mark.parametrize("taps", [2, 3, 4, 5])
 def test_error_of_tiles(taps, rng, monkeypatch):
     """Few enough points that float32 keeps nearly all its digits, at many channels too."""
     shape = (2, 24, 24, 256)
     w = window(shape[1:-1], (taps, 3), padding="same")
+    monkeypatch.setattr(conv_cpu, "SMALL", 0)
     for cost in ("MIXED", "PREPARED"):
         monkeypatch.setattr(conv_tiles, cost, 0)
     # All positive numbers, and such as cancel.
