@@ -18,16 +18,20 @@ __all__ = [
     "set_fused",
     "precision",
     "set_precision",
+    "cudnn",
+    "set_cudnn",
 ]
 
 _FLOATS = ("float16", "float32", "float64")
 _FORMATS = ("channels_last", "channels_first")
+_CUDNN = ("auto", "always", "never")
 
 _floatx = "float32"
 _epsilon = 1e-7
 _image_data_format = "channels_last"
 _precision = "tf32"
 _fused = os.environ.get("GPUNET_FUSED", "1") != "0"
+_cudnn = None  # unless it was set: what the environment says
 
 
 def floatx():
@@ -156,4 +160,39 @@ def set_precision(precision):
     if precision not in ("tf32", "strict"):
         raise ValueError(f"set_precision: expected 'tf32' or 'strict', got {precision!r}")
     _precision = precision
+    edited()
+
+
+def cudnn():
+    """Return where convolutions on a GPU go to cuDNN; see `set_cudnn`.
+
+    Raises:
+        ValueError: the environment variable ``GPUNET_CUDNN`` has another value.
+    """
+    if _cudnn is not None:
+        return _cudnn
+    wanted = os.environ.get("GPUNET_CUDNN", "auto")
+    if wanted not in _CUDNN:
+        raise ValueError(
+            f"environment variable GPUNET_CUDNN={wanted!r}: expected one of {', '.join(_CUDNN)}"
+        )
+    return wanted
+
+
+def set_cudnn(where):
+    """Set where convolutions on a GPU go to cuDNN, which ``pip install gpunet[cudnn]`` installs.
+
+    Args:
+        where: ``'auto'`` (the default), where it is installed and was found to be faster: with
+            the environment variable ``GPUNET_AUTOTUNE=1`` both are timed once for each shape;
+            ``'always'``, where cuDNN can do the convolution; or ``'never'``. The environment
+            variable ``GPUNET_CUDNN`` says the same.
+
+    Raises:
+        ValueError: any other value.
+    """
+    global _cudnn
+    if where not in _CUDNN:
+        raise ValueError(f"set_cudnn: expected one of {', '.join(_CUDNN)}, got {where!r}")
+    _cudnn = where
     edited()

@@ -3,7 +3,8 @@
 import math
 
 from gpunet import joining
-from gpunet.fused.conv_kernels import ending_backward, geometry
+from gpunet.fused.conv_kernels import ending_backward
+from gpunet.fused.cudnn_conv import geometry
 from gpunet.fused.elementwise import FLOATS
 from gpunet.fused.gemm import dense_fused, dense_words, takes
 from gpunet.fused.tiles import chosen
@@ -107,12 +108,12 @@ def conv_words(
     w = window(x.shape[1:-1], kernel.shape[:-2], strides, padding, dilation)
     g = geometry(w, x.shape[-1], kernel.shape[-1], groups, x.dtype)
     if g.depthwise:
-        return f"a kernel each way for channels by themselves{_ending_words(bias, relu)}"
+        return g.told(f"a kernel each way for channels by themselves{_ending_words(bias, relu)}")
     product, splits = g.gradient_product(x.shape[0])
     few = "kernel for few channels, held in shared memory"
     ahead = few if g.few else g.words(g.forward_product(x.shape[0]))
     ahead += _ending_words(bias, relu)
-    return f"{ahead}; the kernel's gradient in {splits} parts, {chosen(product, g.chip)}"
+    return g.told(f"{ahead}; the kernel's gradient in {splits} parts, {chosen(product, g.chip)}")
 
 
 @conv_fused.backward
@@ -161,10 +162,10 @@ def conv_transpose_words(
     w = transposed(y.shape, kernel.shape, options, size, output_padding)
     g = geometry(w, kernel.shape[-2] * groups, kernel.shape[-1], groups, y.dtype)
     if g.depthwise:
-        return f"a kernel each way for channels by themselves{_ending_words(bias, relu)}"
+        return g.told(f"a kernel each way for channels by themselves{_ending_words(bias, relu)}")
     classes = math.prod(w.strides)
     words = g.words(g.transposed_product(y.shape[0])) + _ending_words(bias, relu)
-    return words + (f", {classes} classes of positions" if classes > 1 else "")
+    return g.told(words + (f", {classes} classes of positions" if classes > 1 else ""))
 
 
 @conv_transpose_fused.backward

@@ -12,12 +12,12 @@ Reference:
 import ctypes
 import functools
 import logging
-import os
 import sys
 import threading
 import typing
 
 from gpunet.errors import DeviceError, KernelError
+from gpunet.fused import libraries
 
 __all__ = ["COMPUTE", "EPILOGUE", "TYPES", "Plan", "Product", "library"]
 
@@ -97,40 +97,28 @@ def declared(dll):
 @functools.cache
 def library():
     """Return the library that belongs to CuPy's CUDA, or None; the log says once why not."""
-    tried = []
-    for load in (_load_by_pathfinder, _load_by_name):
-        try:
-            return _fitting(declared(load()))
-        except Exception as error:  # whatever a broken installation raises
-            tried.append(str(error).partition("\n")[0] or type(error).__name__)
-    _log.info("cuBLASLt isn't used, matrix products are CuPy's own: %s", "; ".join(tried))
-    return None
-
-
-def _fitting(lt):
-    """Return the library if it is of the same CUDA version as CuPy; several may be installed."""
-    found, wanted = lt.cublasLtGetVersion() // 10_000, _major()
-    if found != wanted:
-        raise DeviceError(f"found cuBLASLt of CUDA {found}, CuPy is for CUDA {wanted}")
-    return lt
-
-
-def _major():
-    import cupy
-
-    return cupy.cuda.runtime.runtimeGetVersion() // 1000
+    found, reason = libraries.found((_load_by_pathfinder, _load_by_name), _fitting)
+    if found is None:
+        _log.info("cuBLASLt isn't used, matrix products are CuPy's own: %s", reason)
+    return found
 
 
 def _load_by_pathfinder():
-    from cuda import pathfinder
-
-    return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublasLt").abs_path)
+    return libraries.by_pathfinder("cublasLt")
 
 
 def _load_by_name():
     # cuBLAS is in memory by now or can be found by the loader, and then so is this part of it.
-    name = f"cublasLt64_{_major()}.dll" if os.name == "nt" else f"libcublasLt.so.{_major()}"
-    return ctypes.CDLL(name)
+    return libraries.by_name("cublasLt", libraries.major())
+
+
+def _fitting(dll):
+    """Return the library if it is of the same CUDA version as CuPy."""
+    lt, wanted = declared(dll), libraries.major()
+    found = lt.cublasLtGetVersion() // 10_000
+    if found != wanted:
+        raise DeviceError(f"found cuBLASLt of CUDA {found}, CuPy is for CUDA {wanted}")
+    return lt
 
 
 def _checked(status, call, about):
@@ -238,8 +226,8 @@ class Plan:
         self._algorithm = _Algorithm()
         self.supported = self._choose()
 
-    def __del__(self):
-        if sys.is_finalizing():
+    def __del__(self, ending=sys.is_finalizing):  # at the end, names of modules are gone
+        if ending():
             return
         for kind, held in (
             ("MatmulDesc", [getattr(self, "_descriptor", None)]),

@@ -16,7 +16,7 @@ from gpunet.durable import replacing
 __all__ = ["fastest", "key_of", "place", "wanted"]
 
 _log = logging.getLogger("gpunet")
-_lock = threading.Lock()
+_lock = threading.RLock()  # one of the ways may have ways of its own
 _known = {}  # place -> dict of its file
 _REPEATS = 5
 

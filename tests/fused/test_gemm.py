@@ -8,7 +8,7 @@ import pytest
 
 from gpunet import config, gpu, ops
 from gpunet.errors import KernelError
-from gpunet.fused import cublaslt, launch
+from gpunet.fused import cublaslt, launch, libraries
 from gpunet.fused import gemm as gemm_module
 from gpunet.fused.gemm import gemm
 from gpunet.ops.products import product
@@ -319,9 +319,9 @@ def test_the_library_is_of_the_cuda_version_of_cupy(monkeypatch, caplog):
     monkeypatch.setattr(cublaslt, "_load_by_pathfinder", emulate.products)
     monkeypatch.setattr(cublaslt, "_load_by_name", emulate.products)
     find = LIBRARY.__wrapped__
-    monkeypatch.setattr(cublaslt, "_major", lambda: 13)
+    monkeypatch.setattr(libraries, "major", lambda: 13)
     assert find() is emulate.products()
-    monkeypatch.setattr(cublaslt, "_major", lambda: 12)
+    monkeypatch.setattr(libraries, "major", lambda: 12)
     with caplog.at_level("INFO", "gpunet"):
         assert find() is None
     assert "found cuBLASLt of CUDA 13, CuPy is for CUDA 12" in caplog.text
