@@ -16,7 +16,7 @@ import numpy as np
 
 __all__ = ["MODELS"]
 
-MODELS = ("VGG19", "ResNet50", "MobileNetV2")
+MODELS = ("VGG19", "ResNet50", "MobileNetV2", "ResNet152")
 
 
 def seconds(function, *args, **kwargs):

@@ -1,4 +1,4 @@
-"""Building VGG19, ResNet50 and MobileNetV2, and predicting one image, beside all of Keras.
+"""Building VGG19, ResNets and MobileNetV2, and predicting one image, beside all of Keras.
 
 Keras 3 on JAX and on PyTorch are measured where their environments are there, which
 ``python -m benchmarks cpu --peers keras-jax,keras-torch`` makes.

@@ -30,6 +30,7 @@ __all__ = [
     "current_device",
     "devices",
     "LINE",
+    "flat_empty",
     "flat_zeros",
     "to_device",
     "to_host",
@@ -134,10 +135,20 @@ def flat_zeros(xp, size, dtype):
         size: int.
         dtype: dtype or its name.
     """
-    if xp is not np:
-        return xp.zeros(size, dtype)
+    return xp.zeros(size, dtype) if xp is not np else _on_a_line(np.zeros, size, dtype)
+
+
+def flat_empty(xp, size, dtype):
+    """Return an array as `flat_zeros` does, of undefined contents.
+
+    NumPy asks for large pages of memory here, not for zeros: to touch it takes a fifth of the time.
+    """
+    return xp.empty(size, dtype) if xp is not np else _on_a_line(np.empty, size, dtype)
+
+
+def _on_a_line(make, size, dtype):
     dtype = np.dtype(dtype)
-    room = np.zeros(size + LINE // dtype.itemsize, dtype)
+    room = make(size + LINE // dtype.itemsize, dtype)
     start = -room.__array_interface__["data"][0] % LINE // dtype.itemsize
     return room[start : start + size]
 

@@ -5,6 +5,7 @@ together lie side by side in one flat buffer, so that an optimizer can update ne
 one array operation; `runs` finds the neighbours again from their addresses alone.
 """
 
+import contextlib
 import functools
 import threading
 
@@ -12,11 +13,13 @@ import numpy as np
 
 from gpunet import arrays, config
 from gpunet.errors import ShapeError
+from gpunet.ops.memory import offered
 from gpunet.recording import edited, effect
 from gpunet.tensor import Shape, Tensor, as_array, value_of
 
 __all__ = ["Variable", "allocate", "runs", "viewing"]
 
+_nothing = contextlib.nullcontext()
 # Held while storage is made: two threads that read a new variable get the same one.
 _allocating = threading.RLock()
 
@@ -249,20 +252,25 @@ def _allocate_together(group, xp, dtype, fill):
     for v in group:
         starts.append(total)
         total = _aligned(total + v.size, dtype)
-    # Padding is zero, so that an optimizer may update it along with the rest.
-    flat = arrays.flat_zeros(xp, total, dtype)
-    for v, start in zip(group, starts):
+    flat = arrays.flat_empty(xp, total, dtype)
+    for v, start, end in zip(group, starts, [*starts[1:], total]):
+        # Padding is zero, so that an optimizer may update it along with the rest.
+        flat[start + v.size : end] = 0
         if v.allocated:  # an initializer before it has read it
             continue
         view = flat[start : start + v.size].reshape(tuple(v._shape))
         if fill:
-            values = value_of(v._initial(tuple(v._shape), dtype.name))
+            # What gpunet's own initializers draw is drawn into its place.
+            own = xp is np and getattr(v._initial, "draws_anew", False)
+            with offered(view) if own else _nothing:
+                values = value_of(v._initial(tuple(v._shape), dtype.name))
             if tuple(values.shape) != tuple(v._shape):
                 raise ShapeError(
                     f"initializer of variable {v.name!r}: expected shape {v._shape}, "
                     f"got {Shape(values.shape)}"
                 )
-            view[...] = xp.asarray(values, dtype=dtype)
+            if values is not view:
+                view[...] = xp.asarray(values, dtype=dtype)
         v.array = view
         v._initial = None
 

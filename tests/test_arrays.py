@@ -116,6 +116,9 @@ def asnumpy(array):
 
 def zeros(shape, dtype):
     return asarray(np.zeros(shape, dtype))
+
+def empty(shape, dtype):
+    return asarray(np.full(shape, 7, dtype))
 """
 
 # What keeps a process from finding the real CuPy.
@@ -440,7 +443,9 @@ def test_a_forked_child_of_a_process_with_a_gpu_says_so(fake_cupy):
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int64"])
 @pytest.mark.parametrize("size", [0, 1, 100])
-def test_flat_zeros_begin_on_a_line(dtype, size):
-    made = arrays.flat_zeros(np, size, dtype)
-    assert made.shape == (size,) and made.dtype == dtype and not made.any()
+@pytest.mark.parametrize("make", [arrays.flat_zeros, arrays.flat_empty])
+def test_flat_arrays_begin_on_a_line(make, dtype, size):
+    made = make(np, size, dtype)
+    assert made.shape == (size,) and made.dtype == dtype
+    assert make is arrays.flat_empty or not made.any()
     assert not size or made.ctypes.data % arrays.LINE == 0

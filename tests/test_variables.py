@@ -9,7 +9,7 @@ import fake_device
 import numpy as np
 import pytest
 
-from gpunet import GradientTape, constraints, device, ops, regularizers
+from gpunet import GradientTape, constraints, device, initializers, ops, regularizers
 from gpunet.errors import ShapeError
 from gpunet.tensor import Tensor
 from gpunet.variables import Variable, allocate, runs, viewing
@@ -364,3 +364,30 @@ def test_gradients_flow_into_variables():
     with GradientTape() as tape:
         y = ops.sum(w * w)
     assert tape.gradient(y, w).tolist() == [4, 4, 4]
+
+
+SHAPE = (600, 512)  # large: drawn in pieces, straight into its place
+
+
+@pytest.mark.parametrize("kind", ["GlorotUniform", "TruncatedNormal", "RandomNormal", "Orthogonal"])
+def test_large_values_are_those_that_the_initializer_gives(kind):
+    initializer = getattr(initializers, kind)(seed=4)
+    wanted = np.array(getattr(initializers, kind)(seed=4)(SHAPE))
+    first = Variable(initializer.bind(SHAPE), SHAPE)
+    other = Variable(initializers.Zeros().bind(SHAPE), SHAPE)
+    allocate([first, other])
+    np.testing.assert_array_equal(first.array, wanted)
+    assert first.array.base is other.array.base and not other.array.any()
+
+
+def test_what_a_users_initializer_keeps_is_no_weight():
+    kept = []
+
+    def initial(shape, dtype):
+        kept.append(initializers.GlorotUniform(seed=1)(shape, dtype))
+        return kept[-1]
+
+    variable = Variable(initial, SHAPE)
+    before = np.array(variable)
+    variable.assign_add(1.0)
+    np.testing.assert_array_equal(np.array(kept[0]), before)

@@ -53,7 +53,9 @@ class Initializer:
         if type(self).__call__ is not Initializer.__call__:
             return functools.partial(_call, self)
         self._check(_checked_shape(self, shape), _checked_dtype(self, dtype))
-        return functools.partial(self._later, self._reserve())
+        later = functools.partial(self._later, self._reserve())
+        later.draws_anew = True  # see `gpunet.variables.allocate`
+        return later
 
     def _later(self, key, shape, dtype=None):
         shape, dtype = _checked_shape(self, shape), _checked_dtype(self, dtype)

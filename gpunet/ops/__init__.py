@@ -25,6 +25,7 @@ from gpunet.ops import (
     shape,
 )
 from gpunet.ops import operators as _operators  # noqa: F401
+from gpunet.ops import random_cpu as _random_cpu  # noqa: F401
 from gpunet.ops import rnn_host_cells as _rnn_host_cells  # noqa: F401
 from gpunet.ops.convolution import *
 from gpunet.ops.ctc import *

@@ -4,6 +4,7 @@ An array lives in a room, and so does every view of it.  When the last of them i
 before, the room goes back to those that are free.
 """
 
+import contextlib
 import math
 import os
 import threading
@@ -11,7 +12,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-__all__ = ["empty", "release"]
+__all__ = ["empty", "offered", "release"]
 
 LEAST = 2**18  # bytes from which on memory is kept
 MOST = 2**28  # bytes of free rooms in all
@@ -86,6 +87,32 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
+class _Offer(threading.local):
+    """An array that the next large array of its kind in this thread may be."""
+
+    array = None
+
+
+_offer = _Offer()
+
+
+@contextlib.contextmanager
+def offered(array):
+    """Context in which one new array, if a large one of this shape and dtype is made, is ``array``.
+
+    It is for those who would copy what a function returns, and so saves the copy; the function
+    mustn't keep or return any other array that is made in it.
+
+    Args:
+        array: contiguous array.
+    """
+    _offer.array = array
+    try:
+        yield
+    finally:
+        _offer.array = None
+
+
 def empty(shape, dtype):
     """Return an array of undefined contents, as ``numpy.empty``.
 
@@ -97,6 +124,10 @@ def empty(shape, dtype):
     size = math.prod(shape) * dtype.itemsize
     if size < LEAST:
         return np.empty(shape, dtype)
+    offer = _offer.array
+    if offer is not None and offer.shape == shape and offer.dtype == dtype:
+        _offer.array = None
+        return offer
     room = _free.take(size).view(_Room)
     room.memory = room.base
     return np.ndarray(shape, dtype, room)

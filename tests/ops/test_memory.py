@@ -98,3 +98,15 @@ def test_threads_never_share():
     for thread in threads:
         thread.join()
     assert not errors
+
+
+def test_an_offer_is_taken_once_by_what_fits():
+    mine = np.ones((1024, 512), "float32")
+    with memory.offered(mine):
+        assert memory.empty((512, 1024), "float32") is not mine
+        assert memory.empty((1024, 512), "float64") is not mine
+        assert memory.empty((1024, 512), "float32") is mine
+        assert memory.empty((1024, 512), "float32") is not mine
+    with pytest.raises(ZeroDivisionError), memory.offered(mine):
+        raise ZeroDivisionError
+    assert memory.empty((1024, 512), "float32") is not mine

@@ -12,7 +12,7 @@ import scipy.stats as st
 
 from gpunet import arrays, ops
 from gpunet.autodiff import GradientTape
-from gpunet.ops import philox, random
+from gpunet.ops import philox, random, random_cpu
 from gpunet.tensor import Tensor
 
 
@@ -296,3 +296,23 @@ def test_second_derivative_uses_the_same_mask():
     h = outer.gradient(g, x).numpy()
     kept = y.numpy() != 0
     np.testing.assert_allclose(h, np.where(kept, 6 * 8 * x.numpy(), 0))
+
+
+DRAWN = [
+    (random.random_uniform, {"minval": -0.3, "maxval": 0.7}),
+    (random.random_truncated_normal, {"mean": 0.5, "stddev": 2.0}),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("op, options", DRAWN)
+@pytest.mark.parametrize("skipped", [0, 5, 2**64 - 3])
+def test_pieces_are_those_of_one_draw(op, options, dtype, skipped):
+    (pieces,) = op.fusions
+    options = {"shape": (3, 2 * random_cpu.PIECE // 3 + 7), "dtype": dtype, **options}
+    k = key(1, 2, skipped)
+    assert pieces.when(np, k, **options)
+    whole, _ = op.forward(np, k, **options)
+    drawn, _ = pieces.forward(np, k, **options)
+    assert drawn.dtype == dtype
+    np.testing.assert_array_equal(drawn, whole)
