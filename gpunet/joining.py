@@ -33,7 +33,7 @@ __all__ = [
 NOTHING = "None"  # or what isn't its result, where it begins
 RESULT = "(result,)"
 
-_begin = {}  # array function -> (function, rule), see `begins`
+_begin = {}  # array function -> what `begins` was given
 _go_on = {}  # array function -> rule, see `goes_on`
 _saves = {}  # array function -> function (options), see `goes_on`
 _elementwise = {}  # name of an array module -> what `elementwise` was given
@@ -91,7 +91,10 @@ Attributes:
 """
 
 
-def begins(forward, finished, takes=None, saves=None):
+_Begin = collections.namedtuple("_Begin", "finished takes tells hears")
+
+
+def begins(forward, finished, takes=None, saves=None, tells=None, hears=None):
     """Say that an array function makes its result block by block.
 
     Args:
@@ -103,8 +106,12 @@ def begins(forward, finished, takes=None, saves=None):
         takes: rule (before, call) of two `Call`: options with which the function does to the
             first argument of ``before`` what that one and ``call`` do to it, or None.
         saves: see `goes_on`.
+        tells: function like ``finished``, called without steps, that returns one thing more: what
+            it learned of its first result on the way, for a function that hears of it.
+        hears: rule (call) -> number of values behind which ``finished`` takes what another
+            function told of the first of them; None where it can't use that.
     """
-    _begin[forward] = finished, takes
+    _begin[forward] = _Begin(finished, takes, tells, hears)
     _saves[forward] = saves
 
 
@@ -161,6 +168,7 @@ def joined(lines, results):
 class _Joining:
     def __init__(self, lines, results):
         self.lines, self.found = lines, {}
+        self.told = {}  # index of a line -> name of what it tells of its result
         self.uses = collections.Counter([n for line in lines for n in line.reads])
         self.uses.update(results)
         self.readers = collections.defaultdict(list)
@@ -174,7 +182,7 @@ class _Joining:
         for i in reversed(range(len(lines))):
             call = lines[i].call
             if call is not None and call.forward in _begin and self._plain(call):
-                self._begin_blocks(i, call, *_begin[call.forward])
+                self._begin_blocks(i, call, _begin[call.forward])
         for i in range(len(lines)):
             self._begin_elementwise(i)
 
@@ -194,17 +202,32 @@ class _Joining:
         rule = _saves.get(call.forward)
         return None if rule is None else rule(call.options)
 
-    def _begin_blocks(self, i, call, function, takes):
+    def _begin_blocks(self, i, call, rule):
+        function = rule.tells if i in self.told else rule.finished
         first, *names = call.names
+        names += self._heard(call, rule.hears)
         h = self.maker.get(first)
-        before = None if h is None or takes is None else self.lines[h].call
+        before = None if h is None or rule.takes is None else self.lines[h].call
         options = None
         if before is not None and self._alone(h, i) and self.writes[h] == self.writes[i]:
-            options = takes(before, call) if self._plain(before) else None
+            options = rule.takes(before, call) if self._plain(before) else None
         if options is None:
-            self._join(i, function, call.names, call.options, [], [i])
+            self._join(i, function, [first, *names], call.options, [], [i])
         else:
             self._join(i, function, [before.names[0], *names], options, [], [h, i])
+
+    def _heard(self, call, hears):
+        """Return the further values of a call that hears of its first one, often none."""
+        place = None if hears is None else hears(call)
+        h = self.maker.get(call.names[0])
+        other = None if place is None or h is None or h in self.found else self.lines[h].call
+        if other is None or other.xp is not call.xp or not self._plain(other):
+            return []
+        tells = other.forward in _begin and _begin[other.forward].tells
+        if not tells or self.lines[h].sets[0] != call.names[0]:
+            return []
+        name = self.told.setdefault(h, f"vt{h}")
+        return [*["None"] * (place - len(call.names)), name]
 
     def _begin_elementwise(self, i):
         call = self.lines[i].call
@@ -233,7 +256,8 @@ class _Joining:
                 break
             last, steps = j, steps + found
             parts.append(j)
-        if len(parts) == 1 and len(steps) < 2:
+        changed = i in self.told or names != self.lines[i].call.names
+        if len(parts) == 1 and len(steps) < 2 and not changed:
             return
         self.found.update(dict.fromkeys(parts))
         targets, sets = self._targets(i, last, parts, alone)
@@ -252,8 +276,10 @@ class _Joining:
         first, result = self.lines[i], self.lines[last].sets[0]
         targets, sets = [(result, None)], [result]
         if not alone:
-            targets = [(re.sub(rf"\b{first.sets[0]}\b", result, first.targets), None)]
-            sets += first.sets[1:]
+            told = [self.told[i]] if i in self.told else []
+            left = re.sub(rf"\b{first.sets[0]}\b", result, first.targets)
+            targets = [(", ".join([left, *told]), None)]
+            sets += [*first.sets[1:], *told]
         for part in parts if alone else parts[parts.index(i) + 1 :]:
             call = self.lines[part].call
             if self.uses[call.saved]:

@@ -3,9 +3,10 @@
 //
 // Sums over rows have two stages, so that the same numbers are added in the same order every time:
 // a launch of grid (ceil(C / 32), S), block (32, 8) leaves S partial results for each column, and
-// `..._merged`, one thread for one column, joins them. Compiled for REAL.
+// `..._merged` joins them. Compiled for REAL, and ENDING, see ending.cuh.
 //
 // Shapes: R rows, C columns, S splits of the rows.
+#include "ending.cuh"
 #include "moments.cuh"
 
 constexpr int DOWN = 8;  // threads of a block on one column
@@ -41,38 +42,52 @@ extern "C" __global__ void moments(const real* __restrict__ x, real* __restrict_
     at[2 * columns] = own.squares;
 }
 
-// partial: [S, 3, C]
+// partial: [S, 3, C], of `moments` or of conv_forward.cu
 // mean, variance: [C], overwritten
+// Launch: grid (ceil(C / 32)), block (32, ROOM).
+constexpr int ROOM = 16;
 extern "C" __global__ void moments_merged(const real* __restrict__ partial,
                                           real* __restrict__ mean, real* __restrict__ variance,
                                           int64 splits, int64 columns) {
-    GRID_STRIDE(column, columns) {
-        Moments all = {0, 0, 0};
-        for (int64 s = 0; s < splits; s++) {
+    __shared__ real shared[3][ROOM][32];
+    const int64 column = (int64)blockIdx.x * 32 + threadIdx.x;
+    Moments all = {0, 0, 0};
+    if (column < columns) {
+        for (int64 s = threadIdx.y; s < splits; s += ROOM) {
             const real* at = partial + s * 3 * columns + column;
-            const Moments other = {at[0], at[columns], at[2 * columns]};
-            all.add(other);
+            all.add(Moments{at[0], at[columns], at[2 * columns]});
         }
-        mean[column] = all.mean;
-        variance[column] = all.squares / all.count;
     }
+    shared[0][threadIdx.y][threadIdx.x] = all.count;
+    shared[1][threadIdx.y][threadIdx.x] = all.mean;
+    shared[2][threadIdx.y][threadIdx.x] = all.squares;
+    __syncthreads();
+    if (threadIdx.y || column >= columns) return;
+    for (int i = 1; i < ROOM; i++)
+        all.add(Moments{shared[0][i][threadIdx.x], shared[1][i][threadIdx.x],
+                        shared[2][i][threadIdx.x]});
+    mean[column] = all.mean;
+    variance[column] = all.squares / all.count;
 }
 
-// y = (x - mean) / sqrt(variance + epsilon) * gamma + beta, with the statistics of each column.
+// y = (x - mean) / sqrt(variance + epsilon) * gamma + beta, with the statistics of each column, and
+// what else ends it; the bias of ending.cuh is beta.
 // Ioffe and Szegedy, 2015, arXiv:1502.03167.
 //
-// x: [R, C]; mean, variance: [C]; gamma, beta: [C] or null; n = R * C
+// x: [R, C]; mean, variance: [C]; gamma: [C] or null; n = R * C; for the rest see ending.cuh
 // y: [R, C], overwritten
 extern "C" __global__ void normalize_columns(const real* __restrict__ x,
                                              const real* __restrict__ mean,
                                              const real* __restrict__ variance,
                                              const real* __restrict__ gamma,
-                                             const real* __restrict__ beta, real* __restrict__ y,
+                                             ENDING_ARGUMENTS, real* __restrict__ y,
                                              real epsilon, int64 columns, int64 n) {
+    const Ending ending = ENDING_GIVEN;
     GRID_STRIDE(i, n) {
         const int64 c = i % columns;
         const real scale = (gamma ? gamma[c] : (real)1) / sqrt(variance[c] + epsilon);
-        y[i] = (x[i] - mean[c]) * scale + (beta ? beta[c] : (real)0);
+        real z = (x[i] - mean[c]) * scale;
+        y[i] = ending(z, i, c);
     }
 }
 

@@ -6,6 +6,9 @@
 #include "activations.cuh"
 #include "items.cuh"
 
+#ifndef ACTIVATION
+#define ACTIVATION LINEAR
+#endif
 #ifndef ENDING
 #define ENDING(z, at, channel)
 #endif

@@ -98,7 +98,19 @@ def _conv_ended(
     return y, (x, kernel, y if relu else None, g)
 
 
-joining.begins(conv_fused.forward, _conv_ended, convolution.padded_too, convolution.conv_saves)
+def _conv_told(
+    xp, steps, x, kernel, bias=None, strides=1, padding="valid", dilation=1, groups=1, relu=False
+):
+    """Do what `conv_fused` does, and return the result's moments too; there are no steps."""
+    w = window(x.shape[1:-1], kernel.shape[:-2], strides, padding, dilation)
+    g = geometry(w, x.shape[-1], kernel.shape[-1], groups, x.dtype)
+    y, moments = g.measured(xp, x, kernel, bias, _activation(relu))
+    return y, (x, kernel, y if relu else None, g), moments
+
+
+joining.begins(
+    conv_fused.forward, _conv_ended, convolution.padded_too, convolution.conv_saves, _conv_told
+)
 
 
 @conv_fused.explained
@@ -118,12 +130,20 @@ def conv_words(
 
 @conv_fused.backward
 def conv_fused_backward(xp, saved, gy, needs):
+    return _conv_back_ended(xp, (), saved, gy, needs)
+
+
+def _conv_back_ended(xp, steps, saved, gy, needs):
+    """Return the gradients, that of ``x`` after steps; see `joining.begins`."""
     x, kernel, y, g = saved
     biased = len(needs) > 2 and needs[2]
     gz, gb = ending_backward(xp, gy, y, _activation(y is not None), biased)
-    gx = g.transposed(xp, gz, kernel) if needs[0] else None
+    gx = g.transposed(xp, gz, kernel, steps=steps) if needs[0] else None
     gk = g.kernel_gradient(xp, x, gz) if needs[1] else None
     return gx, gk, gb
+
+
+joining.begins(conv_fused.pull, _conv_back_ended)
 
 
 @convolution.conv_transpose.fused(when=_fits)
@@ -170,12 +190,20 @@ def conv_transpose_words(
 
 @conv_transpose_fused.backward
 def conv_transpose_fused_backward(xp, saved, gx, needs):
+    return _transpose_back_ended(xp, (), saved, gx, needs)
+
+
+def _transpose_back_ended(xp, steps, saved, gx, needs):
+    """Return the gradients, that of ``y`` after steps; see `joining.begins`."""
     y, kernel, x, g = saved
     biased = len(needs) > 2 and needs[2]
     gz, gb = ending_backward(xp, gx, x, _activation(x is not None), biased)
-    gy = g.forward(xp, gz, kernel) if needs[0] else None
+    gy = g.forward(xp, gz, kernel, steps=steps) if needs[0] else None
     gk = g.kernel_gradient(xp, gz, y) if needs[1] else None
     return gy, gk, gb
+
+
+joining.begins(conv_transpose_fused.pull, _transpose_back_ended)
 
 
 @convolution.conv_kernel_gradient.fused(when=_fits)

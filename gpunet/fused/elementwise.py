@@ -1,5 +1,7 @@
 """Fused elementwise ops: one launch instead of one for each arithmetic step."""
 
+import functools
+
 from gpunet import joining
 from gpunet.fused.launch import launch_elementwise
 from gpunet.fused.sources import source
@@ -31,24 +33,24 @@ def _launch(kernel, arrays, name, leak):
     launch_elementwise(source("elementwise"), kernel, arrays[-1].size, arrays, None, defines)
 
 
-def _offer(op, choose):
+def _offer(op, name, fits=lambda **options: True):
     """Give an op its kernels.
 
     Args:
         op: Op of one array.
-        choose: function (**options) -> (key of `ACTIVATIONS`, slope below 0 or None), or None
-            where no kernel does that.
+        name: str, key of `ACTIVATIONS`.
+        fits: function (**options) -> bool, whether the op does that.
     """
+    from_input = name in _FROM_INPUT
 
-    def when(xp, x, **options):
-        return xp.__name__ == "cupy" and x.dtype.name in FLOATS and choose(**options) is not None
-
-    @op.fused(when=when)
+    @op.fused(when=lambda xp, x, **options: (
+        xp.__name__ == "cupy" and x.dtype.name in FLOATS and fits(**options)
+    ))  # fmt: skip
     def activation_fused(xp, x, **options):
-        name, leak = choose(**options)
+        leak = options.get("alpha") if name == "leaky_relu" else None
         y, x = xp.empty(x.shape, x.dtype), xp.ascontiguousarray(x)
         _launch("activation_forward", [x, y], name, leak)
-        return y, (x if name in _FROM_INPUT else y, name, leak)
+        return y, ((x, leak) if from_input else (y,))
 
     @activation_fused.explained
     def words(xp, x, **options):
@@ -56,34 +58,53 @@ def _offer(op, choose):
 
     @activation_fused.backward
     def activation_fused_backward(xp, saved, gy, needs):
-        known, name, leak = saved
+        known, leak = (*saved, None)[:2]
         gx = xp.empty(gy.shape, known.dtype)
         _launch("activation_backward", [known, xp.ascontiguousarray(gy), gx], name, leak)
         return (gx,)
 
     def steps(at, options):
-        name, leak = choose(**options)
+        return [(functools.partial(_step, name, options.get("alpha")), None)]
 
-        def step(z, _, out):
-            z.chain.activation(out, ACTIVATIONS[name], leak)
+    def steps_back(at, options):
+        return [(functools.partial(_step_back, name), joining.Argument(0, 0))] if at else None
 
-        return [(step, None)]
-
-    joining.goes_on(activation_fused.forward, steps)
+    saves = None if from_input else lambda options: joining.RESULT
+    joining.goes_on(activation_fused.forward, steps, saves)
+    if name != "leaky_relu":  # whose slope isn't known before
+        joining.goes_on(activation_fused.pull, steps_back)
     return activation_fused
 
 
-def _choose_relu(alpha=0.0, max_value=None, threshold=0.0):
-    if threshold or (alpha and max_value is not None) or max_value not in (None, 6):
-        return None
-    return ("leaky_relu", alpha) if alpha else ("relu" if max_value is None else "relu6", None)
+def _step(name, leak, z, _, out):
+    """Do an activation to a `tracing.Value`, see `endings`."""
+    z.chain.activation(out, ACTIVATIONS[name], leak if name == "leaky_relu" else None)
 
 
-swish_fused = _offer(nonlinear.swish, lambda: ("swish", None))
-sigmoid_fused = _offer(nonlinear.sigmoid, lambda: ("sigmoid", None))
-tanh_fused = _offer(elementwise.tanh, lambda: ("tanh", None))
-elu_fused = _offer(nonlinear.elu, lambda alpha=1.0: ("elu", None) if alpha == 1 else None)
-relu_fused = _offer(nonlinear.relu, _choose_relu)
+def _step_back(name, z, known, out):
+    """Take a gradient back through an activation, from its result or its input."""
+    z.chain.slope(out, ACTIVATIONS[name], known)
+
+
+swish_fused = _offer(nonlinear.swish, "swish")
+sigmoid_fused = _offer(nonlinear.sigmoid, "sigmoid")
+tanh_fused = _offer(elementwise.tanh, "tanh")
+elu_fused = _offer(nonlinear.elu, "elu", lambda alpha=1.0: alpha == 1)
+relu_fused = _offer(
+    nonlinear.relu,
+    "relu",
+    lambda alpha=0.0, max_value=None, threshold=0.0: not (alpha or threshold) and max_value is None,
+)
+relu6_fused = _offer(
+    nonlinear.relu,
+    "relu6",
+    lambda alpha=0.0, max_value=None, threshold=0.0: not (alpha or threshold) and max_value == 6,
+)
+leaky_relu_fused = _offer(
+    nonlinear.relu,
+    "leaky_relu",
+    lambda alpha=0.0, max_value=None, threshold=0.0: alpha and max_value is None and not threshold,
+)
 
 
 def relu_gradient(xp, y, gy):

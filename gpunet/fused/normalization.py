@@ -2,6 +2,8 @@
 
 import math
 
+from gpunet import joining
+from gpunet.fused.endings import Ending, done
 from gpunet.fused.launch import REALS, launch, launch_elementwise
 from gpunet.fused.rows import launch_rows, words_of_rows
 from gpunet.fused.sources import source
@@ -12,6 +14,7 @@ __all__ = []
 
 _SPLITS = 64  # of the rows, at most; the same for every chip, so that sums are
 _SPLIT_ROWS = 64  # of a split, at least
+_ROOM = 16  # threads that join the moments of a column
 
 
 def _fits(xp, x, gamma=None, beta=None, mask=None, /, *, axes, epsilon=1e-3):
@@ -27,20 +30,38 @@ def _fits(xp, x, gamma=None, beta=None, mask=None, /, *, axes, epsilon=1e-3):
     )
 
 
-def _sums(xp, name, matrix, inputs, numbers, parts, outputs):
-    """Run a kernel of ``columns.cu`` that sums over rows, and the one that joins its splits."""
+def _partial(xp, name, matrix, inputs, numbers, parts):
+    """Run a kernel of ``columns.cu`` that sums over rows; return the sums of each split."""
     (rows, columns), dtype = matrix, inputs[0].dtype
     splits = max(1, min(_SPLITS, rows // _SPLIT_ROWS))
     partial = xp.empty((splits, parts, columns), dtype)
     args = [*inputs, partial, *numbers, rows, columns]
     grid, defines = (-(-columns // 32), splits), {"REAL": REALS[dtype.name]}
     launch(source("columns"), name, grid, (32, 8), args, defines)
-    joined = [partial, *outputs, splits]
-    launch_elementwise(source("columns"), f"{name}_merged", columns, joined, dtype)
+    return partial
+
+
+def _moments(xp, x, matrix, mean, variance, known):
+    """Write the mean and the variance of columns, from moments of parts where these are known."""
+    partial = _partial(xp, "moments", matrix, [x], [], 3) if known is None else known
+    args = [partial, mean, variance, len(partial), matrix[1]]
+    grid, defines = (-(-matrix[1] // 32),), {"REAL": REALS[x.dtype.name]}
+    launch(source("columns"), "moments_merged", grid, (32, _ROOM), args, defines)
 
 
 @normalization.normalize.fused(when=_fits)
 def normalize_fused(xp, x, gamma=None, beta=None, mask=None, /, *, axes, epsilon=1e-3):
+    return _normalize_ended(xp, (), x, gamma, beta, axes=axes, epsilon=epsilon)
+
+
+def _normalize_ended(
+    xp, steps, x, gamma=None, beta=None, mask=None, moments=None, *, axes, epsilon=1e-3
+):
+    """Do what `normalize` does, and then steps; see `joining.begins`.
+
+    Args:
+        moments: array [parts, 3, channels] of what a convolution learned of its result, or None.
+    """
     x = xp.ascontiguousarray(x)
     dtype, axes = x.dtype, axes_of(axes, x.ndim)
     of_rows = axes == (x.ndim - 1,)
@@ -52,11 +73,27 @@ def normalize_fused(xp, x, gamma=None, beta=None, mask=None, /, *, axes, epsilon
     small = dtype.type(epsilon)
     if of_rows:
         launch_rows("normalize_rows", *matrix, [x, gamma, beta, y, mean, variance, small], dtype)
+        y = done(xp, steps, y)
     else:
-        _sums(xp, "moments", matrix, [x], [], 3, [mean, variance])
-        args = [x, mean, variance, gamma, beta, y, small, columns]
-        launch_elementwise(source("columns"), "normalize_columns", x.size, args, dtype)
+        _moments(xp, x, matrix, mean, variance, moments)
+        steps = [(f, xp.ascontiguousarray(o) if hasattr(o, "dtype") else o) for f, o in steps]
+        ending = Ending(beta, steps=steps, like=x)
+        args = [x, mean, variance, gamma, *ending.arguments, y, small, columns]
+        text = ending.text + source("columns")
+        launch_elementwise(text, "normalize_columns", x.size, args, dtype)
+        y = done(xp, ending.rest, y)
     return (y, mean, variance), (x, gamma, beta, mean, variance, small, of_rows, matrix)
+
+
+def _hears(call):
+    """Return how many values come before the moments, where a normalization can use some."""
+    shape, _ = call.result
+    return 4 if axes_of(call.options["axes"], len(shape)) == tuple(range(len(shape) - 1)) else None
+
+
+joining.begins(
+    normalize_fused.forward, _normalize_ended, saves=lambda options: joining.NOTHING, hears=_hears
+)
 
 
 @normalize_fused.explained
@@ -89,7 +126,9 @@ def normalize_fused_backward(xp, saved, gy, needs):
     if any(weights) or not of_rows:
         sums = xp.empty((2, columns), dtype)
         inputs, numbers = [gy, x, mean, variance], [small, int(of_rows)]
-        _sums(xp, "gradient_sums", matrix, inputs, numbers, 2, [sums])
+        partial = _partial(xp, "gradient_sums", matrix, inputs, numbers, 2)
+        args = [partial, sums, len(partial)]
+        launch_elementwise(source("columns"), "gradient_sums_merged", columns, args, dtype)
     if gx is not None and of_rows:
         args = [gy, x, gamma, mean, variance, gmean, gvariance, gx, small]
         launch_rows("normalize_rows_backward", rows, columns, args, dtype)

@@ -119,6 +119,10 @@ class Chain:
         else:
             self.lines.append(f"if (!({x} > 0)) {x} = gn_times({self.expression(leak)}, {x});")
 
+    def slope(self, value, number, known):
+        """Append a product with the slope of an activation, see `activation`."""
+        self.lines.append(f"{value.text} = gn_times({value.text}, slope<{number}>({known.text}));")
+
     def __getattr__(self, name):
         for count, table in enumerate((_UNARY, _BINARY, _TERNARY), 1):
             if name in table:

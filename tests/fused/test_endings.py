@@ -243,7 +243,7 @@ def replay_of(function, *inputs):
     for _ in range(3):
         results = recorded(*inputs)
     (replay,) = recorded._replays.values()
-    return [getattr(r, "array", r) for r in results], replay.source
+    return [getattr(r, "array", r) for r in results], replay
 
 
 def shaken(rng, model):
@@ -268,7 +268,8 @@ def test_recordings_join_kernels(strict, rng):
     wanted = model(x).array
     with emulate.on_gpu():
         alone = model(x).array
-        (got,), text = replay_of(lambda x: [model(x)], x)
+        (got,), replay = replay_of(lambda x: [model(x)], x)
+    text = replay.source
     np.testing.assert_allclose(got, wanted, rtol=2e-5, atol=2e-5)
     np.testing.assert_array_equal(got, alone)  # the bits of single kernels
     assert text.count("_conv_ended") == 2 and text.count("_conv_transpose_ended") == 1
@@ -277,20 +278,64 @@ def test_recordings_join_kernels(strict, rng):
     assert text.count("_done") == 1  # behind the product that is cuBLASLt's
 
 
-def test_training_steps_agree(strict, rng, monkeypatch):
-    monkeypatch.setattr(config, "floatx", lambda: "float64")
-    model, x = shaken(rng, bottleneck()), Tensor(floats(rng, 2, 6, 5, 8, dtype="float64"))
-    gy = Tensor(floats(rng, 2, 12, 10, 3, dtype="float64"))
+def pulled(model, x, gy):
+    """Return a recorded step's results beside the plain ones, and its text."""
 
     def step(x, gy):
         with gpunet.GradientTape() as tape:
+            tape.watch(x)
             y = model(x, training=True)
-        return [y, *tape.gradient(y, model.trainable_weights, gy)]
+        return [y, *tape.gradient(y, [x, *model.trainable_weights], gy)]
 
+    start = model.get_weights()
     wanted = [t.array for t in step(x, gy)]
+    wanted += model.get_weights()
+    model.set_weights(start)
     with emulate.on_gpu():
-        got, _ = replay_of(step, x, gy)
+        alone = [t.array for t in step(x, gy)]
+        model.set_weights(start)
+        _, replay = replay_of(step, x, gy)
+        model.set_weights(start)
+        got = [getattr(r, "array", r) for r in replay(x.array, gy.array)]
+    return [*got, *model.get_weights()], alone, wanted, replay.source
+
+
+def test_training_steps_are_joined(strict, rng, monkeypatch):
+    monkeypatch.setattr(config, "floatx", lambda: "float64")
+    model, x = shaken(rng, bottleneck()), Tensor(floats(rng, 2, 6, 5, 8, dtype="float64"))
+    gy = Tensor(floats(rng, 2, 12, 10, 3, dtype="float64"))
+    got, _, wanted, text = pulled(model, x, gy)
     for a, b in zip(got, wanted, strict=True):
         assert a.dtype == "float64"
         # The bias below a normalization has no gradient.
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6 * abs(b).max() + 1e-12)
+    lines = text.splitlines()
+    forward = [line for line in lines if "_normalize_ended" in line]
+    assert len(forward) == 3 and "_maximum" not in text and "_relu" not in text
+    assert sum("_add" in line for line in forward) == 1  # the shortcut, and the rectifier behind it
+    assert text.count("_conv_told") == 2  # of three: the other one is cuBLASLt's
+    assert sum("vt" in line for line in forward) == 2
+
+
+def residual_block():
+    """Two rectifiers whose masks, and a shortcut's sum, end gradients of convolutions."""
+    x = layers.Input((5, 6, 8))
+    z = layers.Conv2D(8, 3, padding="same")(x)
+    z = layers.Activation("relu")(z)
+    y = layers.Activation("tanh")(layers.Conv2D(6, 3, padding="same")(z))
+    y = layers.Conv2D(8, 3, padding="same", strides=1)(y)
+    return models.Model(x, layers.Add()([y, z]))
+
+
+def test_gradients_go_on_too(strict, rng, monkeypatch):
+    monkeypatch.setattr(config, "floatx", lambda: "float64")
+    model, x = shaken(rng, residual_block()), Tensor(floats(rng, 2, 5, 6, 8, dtype="float64"))
+    gy = Tensor(floats(rng, 2, 5, 6, 8, dtype="float64"))
+    got, alone, wanted, text = pulled(model, x, gy)
+    for a, b in zip(got, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9 * abs(b).max())
+    for a, b in zip(got, alone):
+        np.testing.assert_array_equal(a, b)
+    back = [line for line in text.splitlines() if "_conv_back_ended" in line]
+    assert len(back) == 2 and "activation_fused_backward" not in text
+    assert sum("_added" in line or "_add" in line for line in back) == 1

@@ -178,20 +178,25 @@ def test_kernels_are_for_gpus_and_floats():
     assert when(emulate.as_cupy, np.zeros(3, "float16"))
     assert not when(emulate.as_cupy, np.zeros(3, "int32"))
     assert not when(np, np.zeros(3, "float32"))
-    relu = elementwise.relu_fused.when
-    assert relu(emulate.as_cupy, np.zeros(3), alpha=0.1) and not relu(
-        emulate.as_cupy, np.zeros(3), alpha=0.1, max_value=6.0
-    )
+    kinds = [elementwise.relu_fused, elementwise.relu6_fused, elementwise.leaky_relu_fused]
+    for options, wanted in [({}, 0), ({"max_value": 6.0}, 1), ({"alpha": 0.1}, 2),
+                            ({"alpha": 0.1, "max_value": 6.0}, 3), ({"threshold": 1.0}, 3),
+                            ({"max_value": 5.0}, 3)]:  # fmt: skip
+        fit = [f.when(emulate.as_cupy, np.zeros(3), **options) for f in kinds]
+        assert [i for i, yes in enumerate([*fit, not any(fit)]) if yes] == [wanted]
 
 
 @needs_gcc
-@pytest.mark.parametrize("options", [{"alpha": 0.3}, {"max_value": 6.0}], ids=str)
-def test_rectifiers(options):
+@pytest.mark.parametrize(
+    ("kind", "options"), [("leaky_relu", {"alpha": 0.3}), ("relu6", {"max_value": 6.0})]
+)
+def test_rectifiers(kind, options):
+    fusion = getattr(elementwise, f"{kind}_fused")
     x, gy = samples("float32", (257,)), samples("float32", (257,))[::-1]
     y, saved = ops.relu.forward(np, x, **options)
     with emulate.fake_cupy() as xp:
-        got, kept = elementwise.relu_fused.forward(xp, x, **options)
-        (gx,) = elementwise.relu_fused.pull(xp, kept, gy, [True])
+        got, kept = fusion.forward(xp, x, **options)
+        (gx,) = fusion.pull(xp, kept, gy, [True])
     np.testing.assert_allclose(got, y, rtol=1e-6)
     np.testing.assert_allclose(gx, ops.relu.pull(np, saved, gy, [True])[0], rtol=1e-6)
 
