@@ -157,7 +157,7 @@ BUILDS = {
     "conv_kernel_gradient": _convolution("gradient"),
     "conv_transposed": _convolution("transposed"),
     "splits": _splits,
-    "columns": _elementwise,
+    "columns": lambda chip: [*_elementwise(chip), {"REAL": "float", "ENDING": ENDED}],
     "dropout": _elementwise,
     "elementwise": _activations,
     "rows": _along_rows,
