@@ -200,13 +200,15 @@ def spread(tasks, start, threads=None):
         tasks: int, number of tasks; those done at the same time mustn't write to the same place.
         start: function without arguments, called once in each thread, that returns
             ``work(i)``, which does task ``i``; what it allocates belongs to that thread.
-        threads: int; `count` by default.
+        threads: int; `count` by default.  With 1, BLAS has one thread as well.
     """
+    small = threads == 1
     threads = min(count() if threads is None else threads, tasks)
-    if threads == 1 and _users:
-        work = start()
-        for i in range(tasks):
-            work(i)
+    if threads == 1 and (_users or small):
+        with contextlib.nullcontext() if _users else steady():
+            work = start()
+            for i in range(tasks):
+                work(i)
         return
     job = _Job(tasks, start)
     if tasks == 1 or _openblas() is None:  # BLAS may use its own threads

@@ -35,6 +35,12 @@ def collecting():
     return _collector.get() is not None
 
 
+def collected():
+    """Return how many losses and metrics the active `loss_scope` has so far."""
+    scope = _collector.get()
+    return 0 if scope is None else len(scope.added) + len(scope.metrics)
+
+
 class LossOwner:
     """Mixin with what a layer does about losses and metrics of its own."""
 

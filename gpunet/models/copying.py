@@ -9,7 +9,7 @@ __all__ = ["Copied", "recipe", "follow"]
 # What a model makes anew: its graph and what follows from it.
 _MADE = (
     "_graph", "_made_graph", "inputs", "outputs", "_input_nest", "_output_nest", "_objective",
-    "_plan", "history", "_data_nest", "_whole",
+    "_plan", "history", "_data_nest", "_whole", "_again",
 )  # fmt: skip
 
 

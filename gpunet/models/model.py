@@ -9,6 +9,7 @@ from gpunet.layers.base import Layer
 from gpunet.layers.input import Input, InputLayer
 from gpunet.layers.masks import mask_of
 from gpunet.models.copying import Copied
+from gpunet.models.replaying import Replayed
 from gpunet.nest import flatten, map_nest, pack
 from gpunet.saving.compiled import compile_from, training_config
 from gpunet.saving.config import graph_config, graph_from_config
@@ -22,7 +23,7 @@ __all__ = ["Model"]
 
 
 @registry.layers.register("Functional")
-class Model(Copied, Layer, Trainer, Saving):
+class Model(Copied, Replayed, Layer, Trainer, Saving):
     """Layers joined into one function that can be trained, saved and used as a layer.
 
     Either give the tensors it goes from and to, or subclass it and write ``call``.
@@ -200,7 +201,7 @@ class Model(Copied, Layer, Trainer, Saving):
         if mask is not None:
             values = [_masked(t, m) for t, m in zip(values, self._in_order(mask), strict=True)]
         graph, losses, metrics = self._whole_graph()
-        results = graph.run(values, training)
+        results = self._run_graph(graph, values, training)
         if graph is not self._graph:
             results, added = results[: len(self.outputs)], results[len(self.outputs) :]
             for loss in added[: len(losses)]:
