@@ -48,6 +48,11 @@ if missing:
     sys.exit(f"needed here and missing: {', '.join(missing)}")
 import cupy
 
+sys.path.insert(0, ".")
+from gpunet.fused import cudnn
+
+dnn, reason = cudnn._found()
+print("cudnn  ", dnn.cudnnGetVersion() if dnn else f"missing: {reason}")
 print("device  ", cupy.cuda.runtime.getDeviceProperties(0)["name"].decode())
 P
 

@@ -1,10 +1,12 @@
-"""Single convolutions on a GPU, forward and back, beside PyTorch's, and beside what was predicted.
+"""Single convolutions on a GPU, forward and back, beside their peers and what was predicted.
 
-    python -m benchmarks gpu-conv [--peers torch,torch-last,torch-compile] [--layers a|b]
+    python -m benchmarks gpu-conv
+        [--peers tuned,cudnn,torch,torch-last,torch-compile,keras-torch,keras-jax] [--layers a|b]
         [--time-per-case SECONDS] [--budget SECONDS] [--predict] --json FOLDER
 
-``--predict`` shows the predictions alone; no GPU is needed. Samples are kept in FOLDER as they
-come, as `benchmarks gpu` keeps them.
+``tuned`` are our kernels with the fastest tiles, ``cudnn`` is cuDNN by our own binding, without a
+framework around it. ``--predict`` shows the predictions alone; no GPU is needed. Samples are kept
+in FOLDER as they come, as `benchmarks gpu` keeps them.
 """
 
 import argparse
@@ -19,7 +21,16 @@ from benchmarks.conv_layers import LAYERS, TARGETS, floor, predicted
 
 __all__ = ["main"]
 
-PEERS = {name: (name, "torch", None) for name in ("torch", "torch-last", "torch-compile")}
+PEERS = {
+    "tuned": ("tuned", "cupy", None),
+    "cudnn": ("cudnn", "cupy", None),
+    "torch": ("torch", "torch", None),
+    "torch-last": ("torch-last", "torch", None),
+    "torch-compile": ("torch-compile", "torch", None),
+    "keras-torch": ("keras-torch", "keras", "torch"),
+    "keras-jax": ("keras-jax", "keras", "jax"),
+}
+TUNED = ("tuned", "cudnn")  # they choose among several ways by trying, as PyTorch is told to
 LONGEST = 60  # seconds that a case may take
 
 
@@ -28,6 +39,7 @@ def main(arguments=None):
     started, samples, notes, engines = time.perf_counter(), {}, [], {}
     if not args.predict:
         engines, notes = gpu._there({**gpu.OWN, **{p: PEERS[p] for p in args.peers}})
+        notes += _without_cudnn(engines)
         args.json.mkdir(parents=True, exist_ok=True)
         store = args.json / "gpu-conv-samples.json"
         samples = json.loads(store.read_text(encoding="utf8")) if store.exists() else {}
@@ -37,7 +49,8 @@ def main(arguments=None):
         if time.perf_counter() - started > args.budget - LONGEST:
             notes.append(f"the budget ended before {key}")
             break
-        samples[key] = _run(*key.rsplit("/", 1), args.time_per_case)
+        layer, engine = key.rsplit("/", 1)
+        samples[key] = _run(layer, engines[engine], args)
         store.write_text(json.dumps(samples), encoding="utf8")
     notes += [f"failed: {k}: {s['error'][-200:]}" for k, s in samples.items() if "error" in s]
     report = _report(args, engines, samples, notes)
@@ -64,10 +77,29 @@ def _arguments(arguments):
     return args
 
 
-def _run(layer, engine, seconds):
+def _without_cudnn(engines):
+    """Take cuDNN off the engines where it isn't installed, and return notes that say so."""
+    if "cudnn" not in engines:
+        return []
+    from gpunet.errors import MissingPackageError
+    from gpunet.fused import cudnn
+
+    try:
+        cudnn.needed("the benchmark")
+    except MissingPackageError as error:
+        del engines["cudnn"]
+        return [f"cudnn was left out: {error}"]
+    return []
+
+
+def _run(layer, how, args):
     """Return the sample of one process, or what went wrong in it."""
-    options = ["--engine", engine, "--layer", layer, "--seconds", str(seconds)]
-    variables = gpu.variables_of(None)
+    engine, _, backend = how
+    options = ["--engine", engine, "--layer", layer, "--seconds", str(args.time_per_case)]
+    variables = gpu.variables_of(backend) | dict.fromkeys(("GPUNET_CUDNN", "GPUNET_AUTOTUNE"))
+    if engine in TUNED:
+        folder = (args.json / "tuning").resolve()
+        variables |= {"GPUNET_AUTOTUNE": "1", "KERAS_HOME": str(folder)}
     try:
         return child(sys.executable, "-m", "benchmarks.conv_worker", *options, variables=variables)
     except ChildFailed as error:

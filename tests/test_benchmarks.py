@@ -1,12 +1,16 @@
 """The benchmarks' own machinery: what is left out is named, and what was measured is kept."""
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
+
+import gpunet
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -188,7 +192,8 @@ def test_floor_counts_products_and_arrays(conv):
 def test_convolutions_go_on_where_they_ended(conv, monkeypatch, tmp_path):
     asked = []
 
-    def run(layer, engine, seconds):
+    def run(layer, how, args):
+        engine = how[0]
         asked.append((layer, engine))
         if len(asked) == 2:
             raise KeyboardInterrupt
@@ -209,6 +214,75 @@ def test_convolutions_go_on_where_they_ended(conv, monkeypatch, tmp_path):
     assert figures["measured"] == {"gpunet": 1e-4, "torch": 1e-4} and figures["predicted"]
     assert result["summary"][0]["aims"].startswith("1.00x torch (aim 1.5x)")
     assert "a note" in result["notes"]
+
+
+def test_cudnn_is_a_yardstick_where_it_is_installed(conv, monkeypatch, tmp_path):
+    from gpunet.fused import cudnn, libraries
+
+    found = {"gpunet": ("gpunet", "cupy", None), "cudnn": ("cudnn", "cupy", None)}
+    asked = []
+    monkeypatch.setattr(conv.gpu, "_there", lambda engines: (dict(found), []))
+    monkeypatch.setattr(libraries, "major", lambda: 13)
+    monkeypatch.setattr(
+        conv, "child", lambda *a, variables: asked.append((a, variables)) or {
+            "engine": a[4], "version": "1", "eager": 3e-4 if a[4] == "cudnn" else 4e-4,
+        }
+    )  # fmt: skip
+    name = "VGG, 64 to 64, 224 x 224"
+    monkeypatch.setattr(cudnn, "_found", lambda: (None, "it isn't there"))
+    arguments = ["--layers", name, "--json", str(tmp_path)]
+    conv.main(arguments)
+    monkeypatch.setattr(cudnn, "_found", lambda: (object(), ""))
+    conv.main(arguments)
+    assert [a[4] for a, _ in asked] == ["gpunet", "cudnn"]  # the second run goes on
+    assert [v["GPUNET_AUTOTUNE"] for _, v in asked] == [None, "1"]
+    (written,) = tmp_path.glob("gpu-conv-2*.json")
+    result = json.loads(written.read_text(encoding="utf8"))
+    assert result["summary"][0]["cudnn"] == "300"
+    assert result["summary"][0]["aims"].startswith("0.75x cudnn (aim 0.65x)")
+
+
+def test_without_cudnn_its_column_is_missing_and_named(conv, monkeypatch):
+    from gpunet.fused import cudnn, libraries
+
+    monkeypatch.setattr(libraries, "major", lambda: 12)
+    monkeypatch.setattr(cudnn, "_found", lambda: (None, "it isn't there"))
+    engines = {"cudnn": ("cudnn", "cupy", None), "torch": ("torch", "torch", None)}
+    (note,) = conv._without_cudnn(engines)
+    assert list(engines) == ["torch"] and 'pip install "gpunet[cudnn12]"' in note
+
+
+@pytest.mark.parametrize("name", ["depthwise", "first"])
+def test_convolution_worker_can_be_tried_on_a_cpu(name, conv, monkeypatch, capsys):
+    from benchmarks import conv_worker
+
+    layer = conv.LAYERS["depthwise, 144, 56 x 56" if name == "depthwise" else
+                        "first, 3 to 64, 32 x 32"]  # fmt: skip
+    small = dataclasses.replace(layer, batch=2, size=6)
+    monkeypatch.setitem(conv_worker.LAYERS, "small", small)
+    monkeypatch.setattr(sys, "argv", ["x", "--engine", "gpunet", "--layer", "small",
+                                      "--seconds", "0", "--device", "cpu"])  # fmt: skip
+    monkeypatch.setattr(gpunet.config, "_cudnn", None)
+    conv_worker.main()
+    result = json.loads(capsys.readouterr().out)
+    assert result["eager"] > 0 and "graph" not in result
+
+
+def test_the_yardstick_is_cudnn_and_nothing_else(conv, monkeypatch):
+    from benchmarks import conv_worker
+    from gpunet.fused.cudnn_plans import Plan
+
+    def step(*ways):
+        for way in ways:
+            Plan.run(types.SimpleNamespace(c=types.SimpleNamespace(way=way)))
+
+    monkeypatch.setattr(Plan, "run", lambda self: None)
+    run = Plan.run
+    conv_worker._check_who_works(lambda: step("forward", "kernel_gradient"), 2)
+    for ways, words in (((), "nothing"), (("forward",) * 3, "forward")):
+        with pytest.raises(RuntimeError, match=f"cuDNN has plans for {words} alone"):
+            conv_worker._check_who_works(lambda ways=ways: step(*ways), 3)
+    assert Plan.run is run
 
 
 # -- recurrent layers alone -----------------------------------------------------------------
@@ -237,8 +311,6 @@ def test_recurrent_benchmark_puts_predictions_beside_what_was_measured(gpu, monk
 
 def test_the_floor_of_a_recurrent_layer(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT))
-    import dataclasses
-
     from benchmarks.rnn_floor import CASES, Costs, predicted, table
 
     case = CASES["lstm128-b32"]
@@ -256,8 +328,6 @@ def test_the_floor_of_a_recurrent_layer(monkeypatch):
 
 def test_recurrent_worker_measures_each_case_of_ours(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT))
-    import dataclasses
-
     from benchmarks import rnn_worker
     from benchmarks.rnn_floor import CASES
 

@@ -184,11 +184,12 @@ class Plan:
         graph, config: descriptors, of what to do and how.
 
     Attributes:
+        c: the Convolution.
         workspace: int, bytes of memory that it needs while it runs.
     """
 
     def __init__(self, c, graph, config):
-        self._c, self._graph = c, graph
+        self.c, self._graph = c, graph
         self._plan = Descriptor("plan", c, config=config, **_where(c, "plan"))
         (self.workspace,) = self._plan.get("workspace", 1)
 
@@ -205,7 +206,7 @@ class Plan:
         Raises:
             KernelError: the library refuses; the text names the call and the shapes.
         """
-        c = self._c
+        c = self.c
         ids, pointers = [_X, _KERNEL, _Y], [x, kernel, y]
         if c.bias:
             ids.append(_BIAS)

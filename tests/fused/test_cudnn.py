@@ -399,7 +399,7 @@ def seen_plans():
     """Return the convolutions that were described: each has a plan in the cache."""
     import gc
 
-    return {p._c for p in gc.get_objects() if isinstance(p, cudnn_plans.Plan)}
+    return {p.c for p in gc.get_objects() if isinstance(p, cudnn_plans.Plan)}
 
 
 def test_refusals_name_call_and_shapes(use):
