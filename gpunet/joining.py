@@ -205,14 +205,15 @@ class _Joining:
     def _begin_blocks(self, i, call, rule):
         function = rule.tells if i in self.told else rule.finished
         first, *names = call.names
-        names += self._heard(call, rule.hears)
+        heard = self._heard(call, rule.hears)
+        talks, names = bool(heard) or i in self.told, names + heard
         h = self.maker.get(first)
         before = None if h is None or rule.takes is None else self.lines[h].call
         options = None
         if before is not None and self._alone(h, i) and self.writes[h] == self.writes[i]:
             options = rule.takes(before, call) if self._plain(before) else None
         if options is None:
-            self._join(i, function, [first, *names], call.options, [], [i])
+            self._join(i, function, [first, *names], call.options, [], [i], talks)
         else:
             self._join(i, function, [before.names[0], *names], options, [], [h, i])
 
@@ -242,10 +243,14 @@ class _Joining:
                 self._join(i, module.finished, [call.names[at]], {}, steps, [i])
                 return
 
-    def _join(self, i, function, names, options, steps, parts):
+    def _join(self, i, function, names, options, steps, parts, talks=False):
         """Join a line with those behind it, if that makes one of several or of several steps.
 
-        It takes the place of the last of them, or of the first.
+        That takes the place of the last of them, or of the first.
+
+        Args:
+            talks: bool, whether the line tells another one of its result, or hears of its input:
+                then it is called otherwise in any case.
         """
         last, late, early, alone = i, True, True, bool(steps)
         while (more := self._next(last)) is not None:
@@ -256,8 +261,7 @@ class _Joining:
                 break
             last, steps = j, steps + found
             parts.append(j)
-        changed = i in self.told or names != self.lines[i].call.names
-        if len(parts) == 1 and len(steps) < 2 and not changed:
+        if len(parts) == 1 and len(steps) < 2 and not talks:
             return
         self.found.update(dict.fromkeys(parts))
         targets, sets = self._targets(i, last, parts, alone)

@@ -340,3 +340,12 @@ def test_borders_that_others_need_stay():
     got, want = predicted(model, floats(2, 9, 9, 4))
     for a, b in zip(got, want, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_one_operation_stays_as_it_is():
+    def f(x):
+        return [ops.exp(x), ops.multiply(x, x)]
+
+    x = Tensor(floats(200, 300))
+    _, text = replay_of(f, x)
+    assert "_stepped" not in text and "_exp" in text and "_multiply" in text

@@ -6,7 +6,7 @@ import math
 
 from gpunet.fused.launch import address
 
-__all__ = ["TILES", "Product", "Tile", "candidates", "chosen", "splits", "vector"]
+__all__ = ["TILES", "Product", "Tile", "candidates", "chosen", "split_cost", "splits", "vector"]
 
 _STEP = 64  # bytes along the depth that a block goes at once
 _LINE = 16  # bytes: what is copied at once at most, and what rows in shared memory are padded by
@@ -178,10 +178,10 @@ def splits(product, chip):
     steps = product.depth * product.size // _STEP
     few = min(math.prod(t.grid(product)) for t in candidates(product, chip)) <= chip.blocks
     ways = [1, *[n for n in _SPLITS if few and n * _SHORTEST <= steps]]
-    return min(ways, key=lambda n: _split_cost(product, n, chip))
+    return min(ways, key=lambda n: split_cost(product, n, chip))
 
 
-def _split_cost(product, parts, chip):
+def split_cost(product, parts, chip):
     """Return the clocks that a product takes, cut into parts; estimates, as `Tile.cost`."""
     part = product.split(parts)
     cost = chosen(part, chip).cost(part, chip)

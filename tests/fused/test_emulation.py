@@ -274,6 +274,8 @@ print("done")
         "test_rnn_kernels.py::test_sizes",
         "test_kernels.py",
         "test_tables.py",
+        "test_endings.py::test_steps_come_last test_endings.py::test_moments_of_any_shape "
+        "test_endings.py::test_parts_of_the_depth",
         " ".join(f"test_conv_kernels.py::test_{name}" for name in CONVOLUTIONS),
     ],
 )

@@ -188,6 +188,59 @@ def test_moments_of_any_shape(name, dtype, rng):
         np.testing.assert_allclose(variance, rows.var(0), rtol=1e-4, atol=1e-6)
 
 
+# -- any shape --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "seed", [*range(6), *[pytest.param(s, marks=pytest.mark.slow) for s in range(6, 60)]]
+)
+def test_any_shape(seed, monkeypatch):
+    """Odd sizes, borders, groups and parts; all three ways with steps, against float64."""
+    rng = np.random.default_rng(seed)
+    rank, groups = int(rng.integers(1, 4)), int(rng.choice([1, 1, 1, 2, 3]))
+    channels, filters = (groups * int(n) for n in rng.choice([1, 3, 5, 16, 33], 2))
+    kernel = tuple(int(n) for n in rng.integers(1, 4, rank))
+    size = tuple(int(n) for n in rng.integers(1, 10, rank))
+    strides = tuple(int(n) for n in rng.integers(1, 3, rank))
+    dtype, precision = [("float32", "strict"), ("float32", "tf32"), ("float16", "tf32")][seed % 3]
+    options = {"strides": strides, "padding": "same", "groups": groups}
+    x = floats(rng, int(rng.integers(1, 3)), *size, channels).astype(dtype)
+    k = (floats(rng, *kernel, channels // groups, filters) / 4).astype(dtype)
+    bias = floats(rng, filters).astype(dtype)
+    wide = [a.astype("float64") for a in (x, k, bias)]
+    y, saved = ops.conv.forward(np, *wide, **options)
+    gy = floats(rng, *y.shape).astype(dtype)
+    gx = ops.conv.pull(np, saved, gy.astype("float64"), [True, False, False])[0]
+    steps, wanted = residual(rng, y)
+    steps_back, wanted_back = residual(rng, gx)
+    given, given_back = (
+        [(f, o.astype(dtype) if hasattr(o, "dtype") else o) for f, o in s]
+        for s in (steps, steps_back)
+    )
+    parts = int(rng.choice([1, 2, 5]))
+    monkeypatch.setattr(tiles, "splits", lambda *_: parts)
+    before = config.precision()
+    config.set_precision(precision)
+    try:
+        with emulate.fake_cupy() as cupy:
+            w = window(size, kernel, strides, "same")
+            g = conv_kernels.geometry(w, channels, filters, groups, x.dtype)
+            results = [g.forward(cupy, x, k, bias, steps=given),
+                       g.transposed(cupy, gy, k, steps=given_back)]  # fmt: skip
+            plain, moments = g.measured(cupy, x, k, bias)
+    finally:
+        config.set_precision(before)
+    tolerance = 2e-5 if precision == "strict" else 6e-3 if dtype == "float32" else 1e-2
+    for got, known in zip([*results, plain], [wanted, wanted_back, y], strict=True):
+        scale = max(1.0, abs(known).max())
+        np.testing.assert_allclose(got, known, rtol=tolerance, atol=tolerance * scale)
+    if moments is not None:
+        mean, variance = merged(moments)
+        rows = plain.reshape(-1, filters).astype("float64")
+        np.testing.assert_allclose(mean, rows.mean(0), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(variance, rows.var(0), rtol=1e-4, atol=1e-5)
+
+
 # -- parts of the depth ------------------------------------------------------------------------
 
 
@@ -339,3 +392,63 @@ def test_gradients_go_on_too(strict, rng, monkeypatch):
     back = [line for line in text.splitlines() if "_conv_back_ended" in line]
     assert len(back) == 2 and "activation_fused_backward" not in text
     assert sum("_added" in line or "_add" in line for line in back) == 1
+
+
+# -- launches, as benchmarks.conv_joined counts them ---------------------------------------------
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """List of the names of kernels that ran."""
+    names, call = [], emulate._Kernel.__call__
+
+    def noted(self, *args, **options):
+        names.append(self.name)
+        return call(self, *args, **options)
+
+    monkeypatch.setattr(emulate._Kernel, "__call__", noted)
+    return names
+
+
+def unit():
+    x = layers.Input((6, 6, 8))
+    z = layers.Activation("relu")(layers.Conv2D(8, 3, padding="same")(x))
+    y = layers.BatchNormalization()(layers.Conv2D(8, 3, padding="same", use_bias=False)(z))
+    y = layers.ReLU()(layers.Add()([y, z]))
+    return models.Model(x, y)
+
+
+def test_launches(strict, rng, launched):
+    model, x = shaken(rng, unit()), Tensor(floats(rng, 2, 6, 6, 8))
+    gy = Tensor(floats(rng, 2, 6, 6, 8))
+
+    def step(x, gy):
+        with gpunet.GradientTape() as tape:
+            y = model(x, training=True)
+        return tape.gradient(y, model.trainable_weights, gy)
+
+    with emulate.on_gpu():
+        _, replay = replay_of(lambda x: [model(x)], x)
+        launched.clear()
+        replay(x.array)
+        assert launched == ["conv_forward"] * 2
+        _, replay = replay_of(step, x, gy)
+        launched.clear()
+        replay(x.array, gy.array)
+    assert launched == [
+        "conv_forward", "conv_forward", "moments_merged", "normalize_columns",
+        "activation_backward", "gradient_sums", "gradient_sums_merged",
+        "normalize_columns_backward", "conv_transposed", "conv_kernel_gradient",
+        "ending_backward", "conv_kernel_gradient",
+    ]  # fmt: skip
+
+
+def test_joined_is_counted_as_less():
+    from benchmarks import conv_joined
+
+    for shape in conv_joined.UNITS.values():
+        for ways in conv_joined.joined(*shape).values():
+            assert all(a < b for a, b in zip(ways["joined"], ways["alone"]))
+    for shape in conv_joined.CUT.values():
+        parts, seconds, whole = conv_joined.cut(*shape)
+        assert (parts > 1) == (seconds < whole)
