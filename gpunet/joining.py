@@ -27,6 +27,8 @@ __all__ = [
     "elementwise",
     "goes_on",
     "joined",
+    "split",
+    "splits",
 ]
 
 # What an op saves for its gradient.
@@ -36,6 +38,7 @@ RESULT = "(result,)"
 _begin = {}  # array function -> what `begins` was given
 _go_on = {}  # array function -> rule, see `goes_on`
 _saves = {}  # array function -> function (options), see `goes_on`
+_split = {}  # backward function -> (first, rest, when), see `splits`
 _elementwise = {}  # name of an array module -> what `elementwise` was given
 
 
@@ -129,6 +132,27 @@ def goes_on(forward, rule, saves=None):
     """
     _go_on[forward] = rule
     _saves[forward] = saves
+
+
+def splits(pull, first, rest, when):
+    """Say that a backward function begins with work on each element of the gradient.
+
+    The walk back along a tape calls the two parts of it, so that recordings can join the first
+    with what comes before it, and the memory of what came in is free while the rest runs.
+
+    Args:
+        pull: backward function (xp, saved, gy, needs).
+        first: function (xp, saved, gy) -> gradient of the same shape.
+        rest: backward function that does what remains to be done then.
+        when: function (options) of the op's options -> bool, whether it is so.
+    """
+    _split[pull] = first, rest, when
+
+
+def split(pull, options):
+    """Return (first, rest) of a backward function, or None; see `splits`."""
+    first, rest, when = _split.get(pull, (None, None, None))
+    return (first, rest) if when is not None and when(options) else None
 
 
 def added(x, y):

@@ -281,6 +281,14 @@ class Recorder:
             call = Call(pull, xp, [saved, *inputs], [None, gy], {"needs": needs}, gxs, None)
         self._add(text, sets, [saved, *inputs], call=call, targets=targets)
 
+    def first(self, first, xp, entry, gy, result):
+        """Write down the first part of the backward function of an entry; see `joining.splits`."""
+        saved, name, sets = self._saved.get(id(entry), "None"), self.name(gy), []
+        targets = self._targets(result, sets)
+        text = f"{targets} = {self.fixed(first)}({self.fixed(xp)}, {saved}, {name})"
+        call = Call(first, xp, [saved, name], [None, gy], {}, result, None)
+        self._add(text, sets, [saved, name], call=call, targets=targets)
+
     def fitted(self, function, xp, gx, shape, dtype, result):
         """Write down that a gradient was given its input's shape and dtype."""
         arguments = [self.fixed(xp), self.name(gx), repr(tuple(shape)), self.fixed(dtype)]

@@ -75,6 +75,33 @@ def own_relu(x):
     return layers.add([x, y])
 
 
+def relus_pooled(x):
+    """Windows that leave a rest, that overlap, and means."""
+    x = chain(x, conv(activation="relu"), layers.MaxPooling2D(3), conv(activation="relu"))
+    x = chain(x, layers.MaxPooling2D(3, strides=2), conv(32, activation="relu"))
+    return layers.AveragePooling2D(2)(x)
+
+
+def large_images_pooled(x):
+    """Images in several blocks, behind which rows are left over."""
+    x = chain(layers.UpSampling2D(8)(x), layers.Conv2D(8, 1, activation="relu"))
+    return chain(x, layers.MaxPooling2D(3), layers.Conv2D(4, 1), layers.MaxPooling2D(9))
+
+
+def relus_transposed(x):
+    x = chain(x, conv(strides=2, activation="relu"))
+    x = chain(x, layers.Conv2DTranspose(16, 3, strides=2, activation="relu"))
+    return chain(x, layers.Conv2DTranspose(16, 3, activation="relu"), layers.UpSampling2D(2))
+
+
+def channels_first(x):
+    def pool(**options):
+        return layers.MaxPooling2D(2, data_format="channels_first", **options)
+
+    x = chain(x, conv(), layers.Permute((3, 1, 2)), pool(strides=1, padding="same"))
+    return chain(x, relu(), pool())
+
+
 def transposed(x):
     x = chain(x, conv(strides=2), norm(), relu())
     return chain(x, layers.Conv2DTranspose(16, 3, strides=2), norm(), relu())
@@ -96,7 +123,8 @@ def volumes(x):
 
 
 NETS = [plain, shortcut, projected, projected_later, before_convolutions, without_scale, tanh,
-        relu6, own_relu, transposed, three_ways, pooled, volumes]  # fmt: skip
+        relu6, own_relu, relus_pooled, large_images_pooled, relus_transposed, channels_first,
+        transposed, three_ways, pooled, volumes]  # fmt: skip
 X = RNG.normal(size=(9, 32, 32, 3)).astype("float32")
 Y = RNG.normal(size=(9, 2)).astype("float32")
 
@@ -131,6 +159,13 @@ def test_what_is_joined():
     text = source(trained(shortcut, False))
     assert "_relu" not in text and "_add_blocks" not in text and "+=" not in text
     assert text.count("_normalize_finished") == 3 == text.count("_passed")
+
+
+def test_rectifiers_of_convolutions():
+    """Each gradient is cut off as it is made: by pooling, or by the next convolution."""
+    text = source(trained(relus_pooled, False))
+    assert text.count("_passed") == 3 and "_masked" not in text
+    assert "_relu" not in text and text.count("_max_back_finished") == 2
 
 
 def test_the_last_of_them_may_come_before_what_is_added():

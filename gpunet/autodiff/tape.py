@@ -4,6 +4,7 @@ from contextvars import ContextVar
 
 from gpunet import arrays
 from gpunet.autodiff.rows import RowGradient
+from gpunet.joining import split
 from gpunet.recording import current
 
 __all__ = [
@@ -99,45 +100,64 @@ class Tape:
                     continue
             if recorded:
                 gxs = entry[4].pull_taped(entry, gy, needs)
-            else:
-                pull, op = entry[0], entry[4]
-                if rows and id(entry[1][0]) in rows and _gives_rows(op, pull):
-                    pull, flags = op.pull_rows, ()
-                    gxs = pull(xp, entry[3], gy)
-                else:
-                    flags = (needs,)
-                    gxs = pull(xp, entry[3], gy, needs)
+            elif rows and id(entry[1][0]) in rows and _gives_rows(entry[4], entry[0]):
+                gxs = (entry[4].pull_rows(xp, entry[3], gy),)
                 if recorder is not None:
-                    recorder.pull(pull, xp, entry, gy, flags, gxs)
-                if not flags:
-                    gxs = (gxs,)
-            for a, gx, need in zip(entry[1], gxs, needs):
-                if not need or gx is None:
-                    continue
-                like = a.array
-                if gx.dtype is not like.dtype or gx.shape != like.shape:
-                    fitted = _fitted(xp, gx, like.shape, like.dtype)
-                    if recorder is not None:
-                        recorder.fitted(_fitted, xp, gx, like.shape, like.dtype, fitted)
-                    gx = fitted
-                key = id(a)
-                before = grads.get(key)
-                if before is None:
-                    grads[key] = gx
-                elif key in owned and type(gx) is not RowGradient:
-                    before += gx
-                    if recorder is not None:
-                        recorder.added(xp, before, gx, before)
-                else:
-                    # An array must not be asked to add rows to itself.
-                    first, second = (gx, before) if type(gx) is RowGradient else (before, gx)
-                    grads[key] = total = first + second
-                    if recorder is not None:
-                        recorder.added(xp, first, second, total)
-                    # NumPy's scalars can't be added to in place, Tensors mustn't be.
-                    if not recorded and type(total) is not RowGradient and total.ndim:
-                        owned.add(key)
+                    recorder.pull(entry[4].pull_rows, xp, entry, gy, (), gxs[0])
+            else:
+                pull, parts = entry[0], split(entry[0], entry[5])
+                if parts is not None:
+                    pull, gy = parts[1], _begun(parts[0], xp, entry, gy, recorder)
+                gxs = pull(xp, entry[3], gy, needs)
+                if recorder is not None:
+                    recorder.pull(pull, xp, entry, gy, (needs,), gxs)
+            gy = None  # so that its memory is free for what comes next
+            _hand_out(xp, entry[1], gxs, needs, grads, owned, recorder, recorded)
+            gxs = None
         return [grads.get(id(s)) for s in sources]
+
+
+def _begun(first, xp, entry, gy, recorder):
+    """Do the first part of a backward function; return the gradient for the rest of it."""
+    found = first(xp, entry[3], gy)
+    if recorder is not None:
+        recorder.first(first, xp, entry, gy, found)
+    return found
+
+
+def _hand_out(xp, inputs, gxs, needs, grads, owned, recorder, recorded):
+    """Add the gradients of an entry's inputs to those that are known.
+
+    Args:
+        grads: dict id of tensor -> gradient.
+        owned: set of ids of tensors whose gradient is a sum made here.
+    """
+    for a, gx, need in zip(inputs, gxs, needs):
+        if not need or gx is None:
+            continue
+        like = a.array
+        if gx.dtype is not like.dtype or gx.shape != like.shape:
+            fitted = _fitted(xp, gx, like.shape, like.dtype)
+            if recorder is not None:
+                recorder.fitted(_fitted, xp, gx, like.shape, like.dtype, fitted)
+            gx = fitted
+        key = id(a)
+        before = grads.get(key)
+        if before is None:
+            grads[key] = gx
+        elif key in owned and type(gx) is not RowGradient:
+            before += gx
+            if recorder is not None:
+                recorder.added(xp, before, gx, before)
+        else:
+            # An array must not be asked to add rows to itself.
+            first, second = (gx, before) if type(gx) is RowGradient else (before, gx)
+            grads[key] = total = first + second
+            if recorder is not None:
+                recorder.added(xp, first, second, total)
+            # NumPy's scalars can't be added to in place, Tensors mustn't be.
+            if not recorded and type(total) is not RowGradient and total.ndim:
+                owned.add(key)
 
 
 def _gives_rows(op, pull):

@@ -12,7 +12,17 @@ import numpy as np
 from gpunet import joining, threads
 from gpunet.ops.memory import empty
 
-__all__ = ["Steps", "are_large", "binary", "mapped", "repeated", "stepped", "unary"]
+__all__ = [
+    "Steps",
+    "are_large",
+    "binary",
+    "mapped",
+    "rectified",
+    "rectifies",
+    "repeated",
+    "stepped",
+    "unary",
+]
 
 WIDE = 4096  # numbers in a row: NumPy is slow on short ones
 BLOCK = 2**17  # elements in a block
@@ -197,6 +207,26 @@ def mapped(function, *arrays):
 
     threads.spread(-(-y.size // BLOCK), start)
     return y
+
+
+def rectified(xp, gy, y):
+    """Return a gradient where a rectifier's result ``y`` is above 0, and zeros elsewhere."""
+    return mapped(passed, gy, y) if are_large(xp, gy, y) else gy * (y > 0)
+
+
+def passed(gy, y, out):
+    """Write what `rectified` returns."""
+    np.multiply(gy, y > 0, out=out)
+
+
+def rectifies(pull, item):
+    """Say that a backward function (xp, saved, gy, ...) does what `rectified` does.
+
+    Args:
+        pull: the function.
+        item: int, where the rectifier's result is in what was saved.
+    """
+    joining.goes_on(pull, lambda at, options: [(passed, joining.Argument(0, item))] if at else None)
 
 
 # -- ops as steps ------------------------------------------------------------------------------

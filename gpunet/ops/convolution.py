@@ -10,6 +10,7 @@ from gpunet import joining
 from gpunet.autodiff import differentiable, no_tape, taped
 from gpunet.errors import ShapeError
 from gpunet.ops import conv_cpu
+from gpunet.ops.blockwise import rectified, rectifies
 from gpunet.ops.products import product
 from gpunet.ops.shape import pad
 from gpunet.ops.window import per_axis, transposed_window, window
@@ -213,24 +214,40 @@ joining.begins(conv_blocked.forward, _conv_finished, padded_too, conv_saves)
 
 @conv_blocked.backward
 def conv_blocked_backward(xp, saved, gy, needs):
+    return _conv_back(xp, saved, gy if saved[2] is None else _masked(xp, saved, gy), needs)
+
+
+def _masked(xp, saved, gy):
+    """Return the gradient of what was cut off at 0: once for all that follows from it."""
+    return rectified(xp, gy, saved[2])
+
+
+def _conv_back(xp, saved, gy, needs):
     return _conv_back_finished(xp, [], saved, gy, needs)
 
 
 def _conv_back_finished(xp, steps, saved, gy, needs):
     """Return the gradients, that of ``x`` after steps; see `joining.begins`."""
-    x, kernel, y, w, groups = saved
+    x, kernel, _, w, groups = saved
     gx = gk = gb = None
     biased = len(needs) > 2 and needs[2]
     if needs[1]:
-        gk, gb = conv_cpu.kernel_gradient(x, gy, w, groups, biased, live_gy=y)
+        gk, gb = conv_cpu.kernel_gradient(x, gy, w, groups, biased)
     elif biased:
-        gb = bias_gradient(gy if y is None else gy * (y > 0))
+        gb = bias_gradient(gy)
     if needs[0]:
-        gx = conv_cpu.input_gradient(gy, kernel, None, w, groups, live=y, steps=steps)
+        gx = conv_cpu.input_gradient(gy, kernel, None, w, groups, steps=steps)
     return gx, gk, gb
 
 
-joining.begins(conv_blocked.pull, _conv_back_finished)
+def _relu_is_in(options):
+    return bool(options.get("relu"))
+
+
+rectifies(_masked, 2)
+joining.splits(conv_blocked.pull, _masked, _conv_back, _relu_is_in)
+for _pull in (conv_blocked.pull, _conv_back):
+    joining.begins(_pull, _conv_back_finished)
 
 
 # -- the gradient with respect to the input, which is the transposed convolution ------------------
@@ -328,23 +345,29 @@ def conv_transpose_blocked(
 
 @conv_transpose_blocked.backward
 def conv_transpose_blocked_backward(xp, saved, gx, needs):
+    return _transpose_back(xp, saved, gx if saved[2] is None else _masked(xp, saved, gx), needs)
+
+
+def _transpose_back(xp, saved, gx, needs):
     return _transpose_back_finished(xp, [], saved, gx, needs)
 
 
 def _transpose_back_finished(xp, steps, saved, gx, needs):
     """Return the gradients, that of ``y`` after steps; see `joining.begins`."""
-    y, kernel, x, w, groups = saved
+    y, kernel, _, w, groups = saved
     gy = gk = gb = None
     if needs[0]:
-        gy = conv_cpu.forward(gx, kernel, None, w, groups, live=x, steps=steps)
+        gy = conv_cpu.forward(gx, kernel, None, w, groups, steps=steps)
     if needs[1]:
-        gk, _ = conv_cpu.kernel_gradient(gx, y, w, groups, live_x=x)
+        gk, _ = conv_cpu.kernel_gradient(gx, y, w, groups)
     if len(needs) > 2 and needs[2]:
-        gb = bias_gradient(gx if x is None else gx * (x > 0))
+        gb = bias_gradient(gx)
     return gy, gk, gb
 
 
-joining.begins(conv_transpose_blocked.pull, _transpose_back_finished)
+joining.splits(conv_transpose_blocked.pull, _masked, _transpose_back, _relu_is_in)
+for _pull in (conv_transpose_blocked.pull, _transpose_back):
+    joining.begins(_pull, _transpose_back_finished)
 
 
 # -- the gradient with respect to the kernel ----------------------------------------------------

@@ -128,6 +128,8 @@ def empty(shape, dtype):
     if offer is not None and offer.shape == shape and offer.dtype == dtype:
         _offer.array = None
         return offer
-    room = _free.take(size).view(_Room)
+    # Arrays of nearly one size share rooms; pages that nobody touches cost nothing.
+    step = 1 << (size.bit_length() - 3)
+    room = _free.take(-(-size // step) * step).view(_Room)
     room.memory = room.base
     return np.ndarray(shape, dtype, room)

@@ -6,7 +6,7 @@ import numpy as np
 
 from gpunet import joining
 from gpunet.autodiff import differentiable
-from gpunet.ops.blockwise import are_large, mapped, unary
+from gpunet.ops.blockwise import are_large, mapped, rectified, rectifies, unary
 from gpunet.ops.elementwise import as_float, blend
 from gpunet.ops.infer import same
 
@@ -137,20 +137,10 @@ joining.goes_on(relu_blocks.forward, _relu_steps, _relu_saves)
 
 @relu_blocks.backward
 def relu_blocks_backward(xp, saved, gy, needs):
-    (y,) = saved
-    if not are_large(xp, gy, y):
-        return (gy * (y > 0),)
-    return (mapped(_passed, gy, y),)
+    return (rectified(xp, gy, *saved),)
 
 
-def _passed(gy, y, out):
-    """Write a gradient where a rectifier's result is above 0, and zeros elsewhere."""
-    np.multiply(gy, y > 0, out=out)
-
-
-joining.goes_on(
-    relu_blocks.pull, lambda at, options: [(_passed, joining.Argument(0, 0))] if at else None
-)
+rectifies(relu_blocks.pull, 0)
 
 
 @differentiable(infer=same)

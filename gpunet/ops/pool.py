@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from gpunet import joining
 from gpunet.autodiff import differentiable, taped
 from gpunet.errors import ShapeError
 from gpunet.ops import pool_cpu
@@ -138,7 +139,15 @@ def max_pool_cpu(xp, x, /, pool_size, strides=None, padding="valid", data_format
 
 @max_pool_cpu.backward
 def max_pool_cpu_backward(xp, saved, gy, needs):
-    return (pool_cpu.max_gradient(gy, *saved),)
+    return _max_back_finished(xp, [], saved, gy, needs)
+
+
+def _max_back_finished(xp, steps, saved, gy, needs):
+    """Return the gradient after steps; see `joining.begins`."""
+    return (pool_cpu.max_gradient(gy, *saved, steps),)
+
+
+joining.begins(max_pool_cpu.pull, _max_back_finished)
 
 
 # -- the mean -----------------------------------------------------------------------------
@@ -203,4 +212,12 @@ def average_pool_cpu(
 
 @average_pool_cpu.backward
 def average_pool_cpu_backward(xp, saved, gy, needs):
-    return (pool_cpu.sum_gradient(gy, *saved),)
+    return _average_back_finished(xp, [], saved, gy, needs)
+
+
+def _average_back_finished(xp, steps, saved, gy, needs):
+    """Return the gradient after steps; see `joining.begins`."""
+    return (pool_cpu.sum_gradient(gy, *saved, steps),)
+
+
+joining.begins(average_pool_cpu.pull, _average_back_finished)

@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from gpunet import threads
+from gpunet.ops.blockwise import Steps, stepped
 from gpunet.ops.memory import empty
 from gpunet.ops.window import Window
 
@@ -218,7 +219,34 @@ def _gradient_blocks(target, w):
     return _blocks(len(target), w, _row_bytes(target), along.disjoint)
 
 
-def max_gradient(gy, x, y, w, first):
+class _Finish:
+    """Steps done to a gradient, block by block where the blocks make up all of it.
+
+    Args:
+        steps: list of steps, see `blockwise`.
+        gx: array, the gradient.
+        target: the same as (lead, *spatial, behind).
+        w: Window.
+        blocks: list as from `_blocks`.
+    """
+
+    def __init__(self, steps, gx, target, w, blocks):
+        self.gx, self.later, self.now = gx, steps, None
+        everything = _axis(per_axis(w)[0]).covers or all(i[1] == slice(None) for _, i, _ in blocks)
+        if steps and target.shape == gx.shape and everything:
+            self.later, self.now = [], Steps(steps, target)
+
+    def block(self, index):
+        """Do the steps to a block, given its index in the target."""
+        if self.now is not None:
+            self.now.apply(self.now.target[index], index)
+
+    def rest(self):
+        """Do what hasn't been done; return the gradient."""
+        return stepped(np, self.later, self.gx, self.gx) if self.later else self.gx
+
+
+def max_gradient(gy, x, y, w, first, steps=()):
     """Return the gradient of `pooled` with ``numpy.maximum``.
 
     Args:
@@ -226,15 +254,19 @@ def max_gradient(gy, x, y, w, first):
         x, y: contiguous arrays, input and result.
         w: Window.
         first: int, its first axis.
+        steps: what is done to the gradient at last, see `blockwise`.
     """
     gx = empty(x.shape, gy.dtype)
     flat, result, seed, target = (_flat(a, w, first) for a in (x, y, np.ascontiguousarray(gy), gx))
+    blocks = _gradient_blocks(target, w)
+    finish = _Finish(steps, gx, target, w, blocks)
 
     def work(outer, inner, axes, scratch):
         _max_back(flat[inner], result[outer], seed[outer], target[inner], axes, scratch)
+        finish.block(inner)
 
-    _run(_gradient_blocks(target, w), x.size, work)
-    return gx
+    _run(blocks, x.size, work)
+    return finish.rest()
 
 
 def _sum_back(gy, gx, axis, along):
@@ -248,7 +280,7 @@ def _sum_back(gy, gx, axis, along):
             gx[:, inner] += gy[:, outer]
 
 
-def sum_gradient(gy, shape, counts, w, first):
+def sum_gradient(gy, shape, counts, w, first, steps=()):
     """Return the gradient of `pooled` with ``numpy.add``.
 
     Args:
@@ -257,9 +289,12 @@ def sum_gradient(gy, shape, counts, w, first):
         counts: as for `pooled`.
         w: Window.
         first: int, its first axis.
+        steps: what is done to the gradient at last, see `blockwise`.
     """
     gx = empty(shape, gy.dtype)
     seed, target = (_flat(a, w, first) for a in (np.ascontiguousarray(gy), gx))
+    blocks = _gradient_blocks(target, w)
+    finish = _Finish(steps, gx, target, w, blocks)
 
     def work(outer, inner, axes, scratch):
         last = target[inner]
@@ -271,6 +306,7 @@ def sum_gradient(gy, shape, counts, w, first):
                 into = scratch(axis, _resized(g.shape, axis, along.size), gy.dtype)
             _sum_back(g, into, axis, along)
             g = into
+        finish.block(inner)
 
-    _run(_gradient_blocks(target, w), gx.size, work)
-    return gx
+    _run(blocks, gx.size, work)
+    return finish.rest()
