@@ -3,17 +3,17 @@
 #include "common.cuh"
 #include "philox.cuh"
 
-// y = x * scale where the element's 32 random bits reach the threshold, else 0.
+// y = x * scale where the element's 16 random bits reach the threshold, else 0.
 // Srivastava et al., 2014, JMLR 15, 1929-1958.
 //
 // x: [n]; key: [3]
 // y: [n], overwritten; it may be x
-// Launch: one dimension; a thread does eight neighbours at a time, of `eights` = ceil(n / 8)
+// Launch: one dimension; a thread does 16 neighbours at a time, of `groups` = ceil(n / 16)
 extern "C" __global__ void dropout(const real* x, const unsigned long long* __restrict__ key,
-                                   real* y, real scale, int64 threshold, int64 n, int64 eights) {
-    GRID_STRIDE(i, eights) {
+                                   real* y, real scale, int64 threshold, int64 n, int64 groups) {
+    GRID_STRIDE(i, groups) {
         const Bits bits = philox(key, (unsigned long long)i);
-        for (int64 e = 8 * i; e < 8 * i + 8 && e < n; e++)
-            y[e] = bits.half((int)(e % 8)) >= threshold ? x[e] * scale : (real)0;
+        for (int64 e = 16 * i; e < 16 * i + 16 && e < n; e++)
+            y[e] = bits.quarter((int)(e % 16)) >= threshold ? x[e] * scale : (real)0;
     }
 }

@@ -4,8 +4,10 @@
 struct Bits {
     unsigned long long words[4];
 
-    // The 32-bit number i of 8, the lower half of each word first.
-    __device__ unsigned half(int i) const { return (unsigned)(words[i / 2] >> (i % 2 * 32)); }
+    // The 16-bit number i of 16, the lowest bits of each word first.
+    __device__ unsigned quarter(int i) const {
+        return (unsigned)(words[i / 4] >> (i % 4 * 16)) & 0xffff;
+    }
 };
 
 // Block number `block` of those that a key names: seed, stream, blocks to skip.

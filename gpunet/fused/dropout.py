@@ -9,13 +9,17 @@ __all__ = []
 
 def _fits(xp, x, key, rate, noise_shape=None):
     whole = noise_shape is None or tuple(noise_shape) in (x.shape, (None,) * x.ndim)
-    return xp.__name__ == "cupy" and x.dtype.name in REALS and whole and 0 < rate < 1
+    return xp.__name__ == "cupy" and x.dtype.name in REALS and whole and _suits(rate)
+
+
+def _suits(rate):
+    return 0 < rate < 1 and random.dropout_bits(rate) == 16
 
 
 def _dropped(xp, x, key, rate):
     x, y = xp.ascontiguousarray(x), xp.empty(x.shape, x.dtype)
-    args = [x, key, y, x.dtype.type(1 / (1 - rate)), round(rate * 2**32), x.size]
-    launch_elementwise(source("dropout"), "dropout", -(-x.size // 8), args, x.dtype)
+    args = [x, key, y, x.dtype.type(1 / (1 - rate)), round(rate * 2**16), x.size]
+    launch_elementwise(source("dropout"), "dropout", -(-x.size // 16), args, x.dtype)
     return y
 
 

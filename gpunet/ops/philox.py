@@ -31,10 +31,10 @@ def random_bits(xp, key, /, n, width=64):
     Args:
         key: uint64 tensor (3,): seed, stream, and the number of blocks of four to skip.
         n: int, how many.
-        width: 64 or 32, bits of each; a 64-bit word makes two of 32, the lower half first.
+        width: 64, 32 or 16, bits of each; a 64-bit word makes several, the lowest bits first.
 
     Returns:
-        Tensor (n,), uint64 or uint32.
+        Tensor (n,), uint64, uint32 or uint16.
     """
     return bits(xp, key, n, width), None
 
@@ -43,15 +43,15 @@ def bits(xp, key, n, width=64):
     """Return random unsigned integers as an array; see `random_bits`."""
     if xp is taped:
         return random_bits(key, n=n, width=width)
-    words = n if width == 64 else -(-n // 2)
+    words = -(-n * width // 64)
     if xp is np:
-        drawn = _native(key, words)
-        return drawn if width == 64 else drawn.astype("<u8", copy=False).view("<u4")[:n]
+        return _native(key, words).astype("<u8", copy=False).view(f"<u{width // 8}")[:n]
     drawn = _vectorised(xp, key, words)
     if width == 64:
         return drawn
-    halves = xp.stack([(drawn & _LOW).astype("uint32"), (drawn >> _HALF).astype("uint32")], axis=1)
-    return halves.reshape((-1,))[:n]
+    kind, low = f"uint{width}", np.uint64(2**width - 1)
+    parts = [((drawn >> np.uint64(at)) & low).astype(kind) for at in range(0, 64, width)]
+    return xp.stack(parts, axis=1).reshape((-1,))[:n]
 
 
 def _native(key, words):

@@ -148,4 +148,5 @@ def test_dropout_drops_the_same_as_numpy():
     x = np.ones((5, 41))
     with emulate.fake_cupy() as cupy:
         got, _ = fusion.forward(cupy, x, key, rate=0.3)
+        assert not fusion.when(cupy, x, key, rate=0.0013)  # would need more than 16 bits
     np.testing.assert_array_equal(got, random.random_dropout.forward(np, x, key, rate=0.3)[0])

@@ -370,6 +370,7 @@ LOSS = [
 RANDOM = [
     Case(philox.random_bits, [KEY], None, n=13),
     Case(philox.random_bits, [KEY], None, label="32", n=13, width=32),
+    Case(philox.random_bits, [KEY], None, label="16", n=13, width=16),
     Case(random.random_uniform, [KEY], None, shape=(3, 5), minval=-1.0, maxval=2.0),
     Case(random.random_normal, [KEY], None, shape=(3, 5), mean=1.0, stddev=2.0),
     Case(random.random_truncated_normal, [KEY], None, shape=(3, 5)),

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import threading
 
 import fake_device
@@ -58,7 +59,7 @@ def test_known_answers(counter, words, wanted):
             assert got.tolist() == wanted
 
 
-@pytest.mark.parametrize("width", [32, 64])
+@pytest.mark.parametrize("width", [16, 32, 64])
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 4, 5, 31, 1000])
 @pytest.mark.parametrize(
     "k",
@@ -74,8 +75,10 @@ def test_same_integers_everywhere(k, n, width):
     if width == 64:
         np.testing.assert_array_equal(native, words)
     else:
-        np.testing.assert_array_equal(native[::2], (words & 0xFFFFFFFF)[: -(-n // 2)])
-        np.testing.assert_array_equal(native[1::2], (words >> np.uint64(32))[: n // 2])
+        parts = 64 // width
+        for i in range(parts):  # the lowest bits first
+            part = (words >> np.uint64(i * width)) & np.uint64(2**width - 1)
+            np.testing.assert_array_equal(native[i::parts], part[: -(-(n - i) // parts)])
 
 
 def test_draws_continue_each_other():
@@ -268,6 +271,19 @@ def test_dropout_scales_what_it_keeps(rate):
     if rate < 1:
         np.testing.assert_allclose(y[kept], 3 / (1 - rate), rtol=1e-6)
     np.testing.assert_allclose(g * 3, y, rtol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [1e-5, 1e-3, 0.01, 0.1, 0.2, 0.3, 0.5, 0.95, 0.9999])
+def test_the_share_of_zeros(rate):
+    """As asked for, to within a thousandth of it and what chance allows."""
+    wanted = 2**16 if random.dropout_bits(rate) == 16 else 2**32
+    assert round(rate * wanted) / wanted == pytest.approx(rate, rel=1e-3)
+    n = 2_000_000
+    y = random.dropout(np.ones(n, "float32"), rate, generator=random.Generator(5)).numpy()
+    assert abs((y == 0).sum() - n * rate) < 5 * math.sqrt(n * rate * (1 - rate)) + 1
+    # Neighbours, which share a word of random bits, know nothing of each other.
+    zero = (y == 0).reshape(-1, 2)
+    assert abs(zero.all(axis=1).sum() - n / 2 * rate**2) < 5 * math.sqrt(n / 2) * rate + 1
 
 
 def test_dropout_of_whole_rows():
