@@ -48,9 +48,10 @@ class _Rule:
         work: int, multiplications for an output.
         tall: int, rows of outputs that are best computed together.
         fewest: int, outputs in a block, so that a product is worth packing the kernel for it.
+        strided: bool, whether `write` takes rows with gaps between them.
     """
 
-    tall, fewest = 1, FEWEST
+    tall, fewest, strided = 1, FEWEST, False
 
     def apply(self, box, out, buffers):
         """Return the outputs of a box, (*box, filters); in ``out`` if that isn't None."""
@@ -83,6 +84,8 @@ class _Dense(_Rule):
         kernel: array (*kernel, channels, filters); None for gradients.
         filters: int.
     """
+
+    strided = True
 
     def __init__(self, windows, kernel, filters):
         self.windows, self.filters = windows, filters
@@ -159,10 +162,18 @@ class _Outputs:
     def compute(self, box, buffers):
         index = box_index(box)
         target = self.target[index]
-        direct = target.flags.c_contiguous and target.dtype == self.rule.windows.dtype
+        direct = target.flags.c_contiguous or (self.rule.strided and _in_rows(target))
+        direct = direct and target.dtype == self.rule.windows.dtype
         z = self.rule.apply(box, target if direct else None, buffers)
         if z is not target or self.steps:
             self.steps.apply(z, index)
+
+
+def _in_rows(a):
+    """Return whether rows of the last axis follow each other at one distance, with gaps or not."""
+    *lead, last = a.strides
+    apart = [stride == n * inner for stride, inner, n in zip(lead, lead[1:], a.shape[1:])]
+    return all(apart) and last == a.itemsize
 
 
 def _finishing(bias, relu):
@@ -204,17 +215,20 @@ def forward(x, kernel, bias, w, groups, relu=False, live=None, steps=()):
     steps = [*_finishing(bias, relu), *steps]
     x = np.ascontiguousarray(x)
     y = empty((len(x), *w.out, kernel.shape[-1]), x.dtype)
-    outputs = []
+    count, outputs = math.prod(y.shape[:-1]), []
+    # Where filters are shared out, rows are short: steps are sooner done to all of them at last.
+    whole = groups > 1 or len(_shared(slice(0, y.shape[-1]), count)) == 1
+    now, later = (steps, []) if whole else ([], steps)
     for channels, filters in _grouped(kernel.shape, groups):
         windows = Windows.of(x, w, channels, _times(kernel.shape, groups), live)
         if _is_depthwise(kernel.shape, groups):
             rules = [(filters, _Depthwise(windows, kernel))]
         else:
-            parts = _shared(filters, math.prod(y.shape[:-1]))
+            parts = _shared(filters, count)
             rules = [(p, _dense(windows, kernel[..., p], p.stop - p.start)) for p in parts]
-        outputs += [_Outputs(rule, y[..., part], steps, part) for part, rule in rules]
+        outputs += [_Outputs(rule, y[..., part], now, part) for part, rule in rules]
     _compute(outputs)
-    return y
+    return stepped(np, later, y, y) if later else y
 
 
 def _is_depthwise(kernel_shape, groups):

@@ -108,7 +108,7 @@ class Runs:
         filters: int.
     """
 
-    tall, fewest = 1, FEWEST
+    tall, fewest, strided = 1, FEWEST, False
 
     def __init__(self, windows, kernel, filters):
         self.windows, self.filters = windows, filters

@@ -15,9 +15,11 @@ import math
 
 import numpy as np
 
+from gpunet import threads
 from gpunet.ops.conv_products import is_large, pieces
 from gpunet.ops.conv_runs import SHORT, Runs
 from gpunet.ops.conv_windows import take
+from gpunet.ops.memory import empty
 
 __all__ = ["Tiles", "height", "mixers"]
 
@@ -27,6 +29,8 @@ POINTS = (0, 1, -1, 2, -0.5)
 ROWS = 96  # of a product with a kernel that is packed for it
 MIXED = 14  # multiplications in the time in which one number is mixed, in or out
 PACKED = 80  # multiplications in the time in which BLAS copies one number of a kernel, twice
+BLOCK = 2**14  # columns of a kernel that are mixed at a time
+ALONE = 2**17  # numbers of a kernel that one thread mixes sooner than it wakes another
 PREPARED = 100  # multiplications in the time in which one number of a kernel is mixed
 
 
@@ -86,6 +90,21 @@ def height(windows, filters):
     return tall if tall > 1 and (saved - cost) * places > kernel else 1
 
 
+def _spread_out(spread, rows):
+    """Return the product of a small matrix and long rows, in blocks that stay in cache."""
+    mixed = empty((len(spread), rows.shape[1]), rows.dtype)
+
+    def start():
+        def work(i):
+            part = slice(i * BLOCK, (i + 1) * BLOCK)
+            np.matmul(spread, rows[:, part], out=mixed[:, part])
+
+        return work
+
+    threads.spread(-(-rows.shape[1] // BLOCK), start, 1 if rows.size < ALONE else None)
+    return mixed
+
+
 class Tiles(Runs):
     """Products of mixed rows; a rule as in `conv_cpu`.
 
@@ -110,7 +129,8 @@ class Tiles(Runs):
             self.shape = (self.points * self.length, filters)
         else:
             rows = np.ascontiguousarray(kernel, dtype).reshape(taps, -1)
-            self.matrices = (self.spread @ rows).reshape(-1, 1, 1, self.length, filters)
+            mixed = _spread_out(self.spread, rows)
+            self.matrices = mixed.reshape(-1, 1, 1, self.length, filters)
 
     def _layout(self, box):
         """Return the `_Layout` of whole tiles."""
