@@ -53,6 +53,8 @@ CONVOLUTIONS = {
     "depthwise, strides": lambda: layers.DepthwiseConv2D(3, strides=2, use_bias=False),
     "separable": lambda: layers.SeparableConv2D(8, 3),
     "few channels": lambda: layers.Conv2D(1, 5),
+    "shared filters": lambda: layers.Conv2D(301, 3, padding="same", activation="relu"),
+    "shared filters, one cell": lambda: layers.Conv2D(256, 1, strides=2),
 }
 NORMALIZATIONS = {
     "all": {},
