@@ -110,7 +110,11 @@ def _calls(model, batch_size, training, inputs):
     """Return a list of (where, op, shapes and dtypes or plain values, options)."""
     fixed = getattr(flatten(model.inputs or [None])[0], "shape", (None,))[0]
     runs = []
+    for weight in model.weights:
+        weight.array  # noqa: B018  drawn when it is first read, which isn't to be seen below
     with _as_it_was(model), no_tape(), learning_phase_scope(training), loss_scope():
+        if not model.inputs:
+            _run(model, _batch(model, 1, inputs), training)  # which builds its layers
         for n in [fixed] if fixed is not None else _FEW:
             seen = []
             token = watcher.set(_recorder(seen))

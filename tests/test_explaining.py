@@ -56,6 +56,28 @@ def test_sizes_grow_with_the_batch(monkeypatch):
     assert seen[2] == (7, 5, 3)
 
 
+def test_drawing_weights_is_no_part_of_it(monkeypatch):
+    """They are drawn when they are first read: then, too, the batch is as large as was asked."""
+
+    class Own(gpunet.Model):
+        def __init__(self):
+            super().__init__()
+            self.first = layers.Conv1D(2, 3)
+
+        def call(self, x):
+            return self.first(x)
+
+    seen = []
+    monkeypatch.setattr(
+        conv_fused, "words", lambda xp, x, kernel, *_, **o: seen.append(x.shape) or "words"
+    )
+    built = gpunet.Sequential([layers.Conv1D(2, 3, input_shape=(5, 3))])
+    for model, inputs in ((built, None), (Own(), np.ones((1, 5, 3), "float32"))):
+        (row,) = explained(model, batch_size=50, inputs=inputs)
+        assert (row.op, row.count) == ("conv", 1)
+    assert seen == [(50, 5, 3), (50, 5, 3)]
+
+
 def test_nothing_is_changed():
     x = layers.Input(batch_shape=(2, 3, 4))
     y = layers.LSTM(2, stateful=True, recurrent_dropout=0.2)(layers.BatchNormalization()(x))
