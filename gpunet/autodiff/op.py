@@ -114,7 +114,7 @@ class Op:
             watch = watcher.get()
             if watch is not None:
                 watch(self, values, options)
-            forward, pull = self._fused(xp, values, options, tracked)
+            forward, pull = self._fused(xp, values, options, tracked and active.get())
         if _NUMPY1 and "dtype" not in options:  # an asked-for float64 stays
             forward = functools.partial(_keeping_float, forward)
         y, saved = forward(xp, *values, **options)

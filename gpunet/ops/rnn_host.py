@@ -17,42 +17,57 @@ from gpunet import threads
 from gpunet.ops.memory import empty
 from gpunet.ops.rnn_host_products import Inputs, Recurrence
 
-__all__ = ["SCALES", "Parts", "Scan", "apply", "prepare", "slope"]
+__all__ = ["SCALES", "Parts", "Scan", "apply", "number", "prepare", "slope"]
 
-# What the rows of a gate are scaled by before `apply`, so that a sigmoid is one tanh.
+# What the sums of a gate are scaled by before `apply`, so that a sigmoid is one tanh.
 SCALES = {"sigmoid": 0.5, "hard_sigmoid": 0.2}
 
 
-def apply(name, x):
-    """Replace scaled sums by the values of an activation, in place."""
-    if name == "tanh":
-        np.tanh(x, out=x)
-    elif name == "sigmoid":
-        np.tanh(x, out=x)
-        x *= 0.5
-        x += 0.5
-    elif name == "hard_sigmoid":
-        x += 0.5
-        np.maximum(x, 0.0, out=x)
-        np.minimum(x, 1.0, out=x)
-    elif name == "relu":
-        np.maximum(x, 0.0, out=x)
+@functools.lru_cache(maxsize=64)
+def number(value, dtype):
+    """Return an array of one number; NumPy takes it in half the time that a float takes."""
+    return np.asarray(value, dtype)
 
 
-def slope(name, y, out):
-    """Write the slope of an activation where its values are y."""
+def apply(name, x, out):
+    """Write the values of an activation for scaled sums."""
     if name == "tanh":
-        np.multiply(y, y, out=out)
-        np.subtract(1.0, out, out=out)
+        np.tanh(x, out=out)
     elif name == "sigmoid":
-        np.subtract(1.0, y, out=out)
-        out *= y
+        half = number(0.5, out.dtype)
+        np.tanh(x, out=out)
+        np.multiply(out, half, out=out)
+        np.add(out, half, out=out)
     elif name == "hard_sigmoid":
-        np.multiply((y > 0.0) & (y < 1.0), np.asarray(0.2, out.dtype), out=out)
+        np.add(x, number(0.5, out.dtype), out=out)
+        np.maximum(out, 0.0, out=out)
+        np.minimum(out, 1.0, out=out)
     elif name == "relu":
-        np.greater(y, 0.0, out=out)
+        np.maximum(x, 0.0, out=out)
+    elif x is not out:
+        out[...] = x
+
+
+def slope(name, y, factor, times, out):
+    """Write the slope of an activation where its values are y, times a factor.
+
+    Args:
+        factor: array.
+        times: array, y * factor.
+    """
+    if name == "tanh":
+        np.multiply(y, times, out=out)
+        np.subtract(factor, out, out=out)
+    elif name == "sigmoid":
+        np.subtract(number(1, out.dtype), y, out=out)
+        out *= times
+    elif name == "hard_sigmoid":
+        np.multiply((y > 0.0) & (y < 1.0), number(0.2, out.dtype), out=out)
+        out *= factor
+    elif name == "relu":
+        np.multiply(y > 0.0, factor, out=out)
     else:
-        out[...] = 1.0
+        out[...] = factor
 
 
 # Multiplications: of a step, from which it pays to walk in parts of the batch (for each part) and
@@ -73,14 +88,15 @@ def _transposed(a):
 class Scan:
     """One call: workspace, forward and backward walk.
 
-    A subclass gives the steps of its cell: `allocate`, `step` and on the way back `prepare` for
-    some steps at a time and ``back(t, k, grads)`` for one, the k-th of those.
+    A subclass gives its cell: `allocate`, the steps of `walk`, and on the way back `start_back`,
+    `prepare` for some steps at a time and ``back(t, k)`` for one, the k-th of those.
 
     Args:
         runs: list of (arrays, states, reverse) for each direction, all of one shape: arrays are
             x, kernel, recurrent kernel, bias, mask, x_keep, h_keep; states arrays (N, U) or Nones.
         options: dict of the op's options.
         alone: bool, no other call shares the threads.
+        keeps: bool, keep of each step what `pull` needs; there is none without it.
     """
 
     states = 1
@@ -89,7 +105,7 @@ class Scan:
     #: Arrays of gradients that a step leaves, and which of them are those of the gates.
     left, own = 1, slice(None)
 
-    def __init__(self, runs, options, alone=True):
+    def __init__(self, runs, options, alone=True, keeps=True):
         self.options, self.alone, self.runs = options, alone, runs
         self.act = options.get("activation", "tanh")
         self.gate = options.get("recurrent_activation", "sigmoid")
@@ -99,23 +115,31 @@ class Scan:
         self.steps, self.batch, self.features = x.shape
         self.units, self.gates = recurrent.shape[0], len(self.order)
         self._take_mask()
+        self.keeps = keeps or self.off is not None
+        self.kept = self.steps if self.keeps else 1
         self._take_weights()
-        self.y = self._room(self.steps, gates=(self.gates,))
-        self.h = self._state(0)
-        self.spare = self._room(gates=(self.gates,))
+        self.spare = self.room(gates=(self.gates,))
+        self.h = self.room(self.steps + 1 if self.keeps or self.sequences else 1)
+        self.start(self.h[0], 0)
         self.allocate()
         self.tasks = self._cut()
 
-    def _room(self, *steps, gates=()):
+    def room(self, *steps, gates=()):
         """Return an array (*steps, D, *gates, U, N) for work inside; results are others."""
         return empty((*steps, len(self.runs), *gates, self.units, self.batch), self.dtype)
 
-    def _state(self, number):
-        """Return room for a state before and after each step, (T + 1, D, U, N)."""
-        room = self._room(self.steps + 1)
-        for one, (_, states, _) in zip(room[0], self.runs):
-            one[...] = 0 if states[number] is None else states[number].T
-        return room
+    def start(self, room, which):
+        """Write one of the states at the start, (D, U, N)."""
+        for one, (_, states, _) in zip(room, self.runs):
+            one[...] = 0 if states[which] is None else states[which].T
+
+    def each(self, *rooms):
+        """Return lists: what each step has in a room; all have the same where none is kept."""
+        return [list(r) if len(r) >= self.steps else [r[0]] * self.steps for r in rooms]
+
+    def states_of(self, room):
+        """Return those before each step and those after it, likewise."""
+        return (room[:-1], room[1:]) if len(room) > 1 else (room, room)
 
     def _take_mask(self):
         self.off, self.seen = None, [None] * len(self.runs)
@@ -178,32 +202,32 @@ class Scan:
 
     def run(self):
         """Walk through the steps; return outputs and last states, for each direction."""
-        all_states = self.histories()
         with self._blas():
             begun = [self._begin(self._project, part) for part in self.tasks]
             for part, finish in zip(self.tasks, begun):
                 finish()
-                for t in range(part.start, part.stop):
-                    self.step(t)
-                    if self.off is not None and self.some_off[t]:
-                        for s in all_states:
-                            np.copyto(s[t + 1], s[t], where=self.off[t])
-        return [self._results(i, all_states) for i in range(len(self.runs))]
+                self.walk(part)
+        return [self._results(i) for i in range(len(self.runs))]
 
     def _project(self, part):
         for i, inputs in enumerate(self.inputs):
-            inputs.project(part, self.y[part, i])
+            inputs.project(part, self.z[part, i])
 
-    def _results(self, i, all_states):
-        h, seen = self.h[1:, i], self.seen[i]
-        if not self.sequences:
-            h, seen = h[-1], None if seen is None else seen[-1]
-        y = _transposed(h if seen is None else h * seen)
-        return (y, *[_transposed(s[-1, i]) for s in all_states])
+    def hold(self, t, *pairs):
+        """After step t, put the states before it where it doesn't count."""
+        if self.some_off[t]:
+            for before, after in pairs:
+                np.copyto(after, before, where=self.off[t])
 
-    def histories(self):
-        """Return the rooms of all states."""
-        return [self.h]
+    def _results(self, i):
+        h, seen = self.h[1:, i] if self.sequences else self.h[-1, i], self.seen[i]
+        if seen is not None:
+            h = h * (seen if self.sequences else seen[-1])
+        return (_transposed(h), *[_transposed(s[i]) for s in self.last_states()])
+
+    def last_states(self):
+        """Return the states at the end, each (D, U, N)."""
+        return [self.h[-1]]
 
     # -- backward -------------------------------------------------------------------------
 
@@ -218,32 +242,33 @@ class Scan:
         Returns:
             List of tuples: gradients of x, kernel, recurrent kernel, bias and states.
         """
-        gy, grads = self._given(gys)
+        gy = self._given(gys)
         shape = (len(self.runs), self.left, self.units, self.steps, self.batch)
-        self.g = self._room(self.steps, gates=(self.left,))  # gradients step by step
+        self.g = self.room(self.steps, gates=(self.left,))  # gradients step by step
         self.all_g = empty(shape, self.dtype)  # and sorted for large products
         self.gx = [np.empty(n.x.shape, self.dtype) if need[0] else None
                    for n, need in zip(self.inputs, needs)]  # fmt: skip
-        self.hot = max(1, _CACHED // max(1, self.y[0].size))
+        self.hot = max(1, _CACHED // max(1, self.spare.size))
+        self.one = self.room()
         self.start_back()
         self.lefts = [empty((len(self.runs), *shape[2:]), self.dtype) for _ in self.multiplied()]
         with self._blas():
             begun = []
             for part in reversed(self.tasks):
-                self._walk_back(part, gy, grads)
+                self._walk_back(part, gy)
                 begun.append(self._begin(self._collect, part))
             for finish in begun:
                 finish()
-        results = [self._gradients(i, needs[i], grads) for i in range(len(self.runs))]
-        self.g = self.all_g = self.gx = self.lefts = None
+        results = [self._gradients(i, needs[i]) for i in range(len(self.runs))]
+        self.g = self.all_g = self.gx = self.lefts = self.grads = self.at_back = None
         return results
 
     def _given(self, gys):
-        """Return the gradients of all outputs, (T, D, U, N) or None, and of the states."""
-        grads = [self._room() for _ in range(self.states)]
+        """Return the gradients of all outputs, (T, D, U, N) or None; begin those of states."""
+        self.grads = [self.room() for _ in range(self.states)]
         all_gy = None
         for i, (gy, *gstates) in enumerate(gys):
-            for room, g in zip(grads, gstates):
+            for room, g in zip(self.grads, gstates):
                 room[i] = 0 if g is None else g.T
             if gy is None:
                 continue
@@ -251,23 +276,23 @@ class Scan:
             if self.seen[i] is not None:
                 gy = gy * (self.seen[i] if self.sequences else self.seen[i][-1])
             if not self.sequences:
-                grads[0][i] += gy
+                self.grads[0][i] += gy
                 continue
             if all_gy is None:
-                all_gy = self._room(self.steps)
+                all_gy = self.room(self.steps)
                 all_gy[...] = 0
             all_gy[:, i] = gy
-        return all_gy, grads
+        return all_gy
 
-    def _walk_back(self, part, gy, grads):
+    def _walk_back(self, part, gy):
         """Walk back through some steps."""
         for stop in range(part.stop, part.start, -self.hot):
             start = max(part.start, stop - self.hot)
             self.prepare(slice(start, stop))
             for t in range(stop - 1, start - 1, -1):
                 if gy is not None:
-                    grads[0] += gy[t]
-                self.back(t, t - start, grads)
+                    np.add(self.grads[0], gy[t], out=self.grads[0])
+                self.back(t, t - start)
 
     def _collect(self, part):
         """Sort what the walk has left for some steps, and give gradients of inputs."""
@@ -283,7 +308,7 @@ class Scan:
         g = self.all_g[i, rows]
         return g.reshape((*g.shape[:2], self.steps * self.batch))
 
-    def _gradients(self, i, needs, grads):
+    def _gradients(self, i, needs):
         g, inputs, gx = self.sorted_gradients(i, self.own), self.inputs[i], self.gx[i]
         if gx is not None and self.runs[i][2]:
             gx = gx[::-1]
@@ -297,7 +322,7 @@ class Scan:
         grecurrent = self.recurrence.gradient(i, groups) if needs[2] else None
         if gbias is not None:
             gbias = self.bias_gradient(i, gbias)
-        return (gx, gkernel, grecurrent, gbias, *[_transposed(s[i]) for s in grads])
+        return (gx, gkernel, grecurrent, gbias, *[_transposed(s[i]) for s in self.grads])
 
     def hide(self, part, values, value=0):
         """Put a number in the place of what masked steps have."""
@@ -306,14 +331,15 @@ class Scan:
             off = off.reshape((*off.shape[:2], *[1] * (values.ndim - 4), *off.shape[2:]))
             np.copyto(values, value, where=off)
 
-    def carried(self, t, g):
-        """Return the gradient of a state that a masked step hands on as it is, or None."""
-        if self.off is not None and self.some_off[t]:
-            return np.where(self.off[t], g, 0)
-        return None
-
-    def start_back(self):
-        """Make room that only the backward walk needs."""
+    def back_through(self, times, g, t):
+        """Write the gradient of h before step t, from that after it and those of its gates."""
+        gh = self.grads[0]
+        if self.off is None or not self.some_off[t]:
+            times(g)
+            return
+        kept = np.where(self.off[t], gh, 0)
+        times(g)
+        gh += kept
 
     def multiplied(self):
         """Return (gates, room (T, D, U, N) of what was multiplied, gradients' rows) by product."""
@@ -329,12 +355,12 @@ class Parts:
 
     Args:
         scan: class of the parts.
-        runs, options: see `Scan`.
+        runs, options, keeps: see `Scan`.
         count: int, number of parts.
     """
 
-    def __init__(self, scan, runs, options, count):
-        self.scan, self.runs, self.options = scan, runs, options
+    def __init__(self, scan, runs, options, count, keeps=True):
+        self.scan, self.runs, self.options, self.keeps = scan, runs, options, keeps
         batch = runs[0][0][0].shape[1]
         bounds = [batch * i // count for i in range(count + 1)]
         self.slices = [slice(a, b) for a, b in zip(bounds, bounds[1:])]
@@ -364,7 +390,7 @@ class Parts:
 
         def forward(i):
             runs = [self._share(run, self.slices[i]) for run in self.runs]
-            self.made[i] = self.scan(runs, self.options, alone=False)
+            self.made[i] = self.scan(runs, self.options, alone=False, keeps=self.keeps)
             return self.made[i].run()
 
         return [_joined(parts) for parts in zip(*self._each(forward))]
@@ -391,11 +417,11 @@ def _joined(results):
     return tuple([np.concatenate(parts, axis=-2) for parts in zip(*results)])
 
 
-def prepare(scan, runs, options):
+def prepare(scan, runs, options, keeps=True):
     """Return a `Scan`, or `Parts` where several threads pay."""
     x, _, recurrent = runs[0][0][:3]
     work = len(runs) * x.shape[1] * recurrent.size
     count = min(threads.count(), work // _PART, x.shape[1] // 16, 4)
     if count > 1:
-        return Parts(scan, runs, options, count)
-    return scan(runs, options)
+        return Parts(scan, runs, options, count, keeps)
+    return scan(runs, options, keeps=keeps)

@@ -21,6 +21,14 @@ def _flat(a):
     return a.reshape((a.shape[0] * a.shape[1], a.shape[2]))
 
 
+def _sort(kernel, order, scales, out):
+    """Write the columns (U for each gate) of a kernel in another order, scaled."""
+    units = out.shape[1] // len(order)
+    for i, (gate, scale) in enumerate(zip(order, scales)):
+        own = kernel[:, gate * units : (gate + 1) * units]
+        np.multiply(own, np.asarray(scale, out.dtype), out=out[:, i * units : (i + 1) * units])
+
+
 def _blocks(rows, inner, columns):
     """Return into how many blocks of rows to cut a matrix, so that its product is a small one."""
     count = 1
@@ -51,17 +59,14 @@ class Inputs:
         # features: it makes the bias a part of the kernel.
         columns = self.features + (bias is not None)
         self.whole = empty((self.steps, self.batch, columns), x.dtype)
-        self.weights = self._by_gate(columns)
-        self.weights *= np.array(scales, x.dtype)[:, None, None]
+        self.weights = self._sorted(columns, scales)
 
-    def _by_gate(self, columns):
-        """Return the kernel, and the bias beside it, as (G, U, C + 1)."""
-        shape, order = (len(self.order), self.units), list(self.order)
-        result = np.empty((*shape, columns), self.kernel.dtype)
-        kernel = self.kernel.reshape((self.features, *shape))
-        result[:, :, : self.features] = kernel.transpose(1, 2, 0)[order]
-        if columns > self.features:
-            result[:, :, -1] = self.bias.reshape(shape)[order]
+    def _sorted(self, rows, scales):
+        """Return the kernel, and the bias below it, with gates as in the cell's arrays."""
+        result = np.empty((rows, self.kernel.shape[1]), self.kernel.dtype)
+        _sort(self.kernel, self.order, scales, result[: self.features])
+        if rows > self.features:
+            _sort(self.bias[None], self.order, scales, result[-1:])
         return result
 
     def _rows(self, part, row=None):
@@ -73,10 +78,14 @@ class Inputs:
         return _flat(x)
 
     def _groups(self):
-        """Return (number for `_rows`, rows) of those that one product can give."""
+        """Return (number for `_rows`, gates as a slice) of those that one product can give."""
         if self.keep is None:
-            return [(None, slice(None))]
+            return [(None, slice(0, len(self.order)))]
         return [(row, slice(row, row + 1)) for row in range(len(self.order))]
+
+    def _columns(self, gates):
+        """Return a slice: the columns of some gates."""
+        return slice(gates.start * self.units, gates.stop * self.units)
 
     def project(self, part, room):
         """Write what inputs and bias add to the gates at some steps.
@@ -87,11 +96,14 @@ class Inputs:
         """
         self.whole[part, :, : self.features] = self.x[part]
         self.whole[part, :, self.features :] = 1
+        if self.batch == 1 and self.keep is None:
+            room[...] = np.matmul(self._rows(part), self.weights).reshape(room.shape)
+            return
         count = room.shape[0] * self.batch
-        z = empty((*self.weights.shape[:2], count), room.dtype)
-        for row, rows in self._groups():
-            w = _flat(self.weights[rows])
-            np.matmul(w, self._rows(part, row).T, out=_flat(z[rows]))
+        z = empty((*room.shape[1:3], count), room.dtype)
+        for row, gates in self._groups():
+            w = self.weights[:, self._columns(gates)]
+            np.matmul(w.T, self._rows(part, row).T, out=_flat(z[gates]))
         room[...] = z.reshape((*z.shape[:2], *room.shape[::3])).transpose(2, 0, 1, 3)
 
     def pull(self, part, g, gx):
@@ -104,10 +116,10 @@ class Inputs:
         """
         at = slice(part.start * self.batch, part.stop * self.batch)
         if self.back is None:
-            self.back = self._by_gate(self.features)
+            self.back = self._sorted(self.features, [1] * len(self.order))
         out = _flat(gx[part])
-        for row, rows in self._groups():
-            w, left = _flat(self.back[rows]), _flat(g[rows])[:, at].T
+        for row, gates in self._groups():
+            w, left = self.back[:, self._columns(gates)].T, _flat(g[gates])[:, at].T
             if row is None:
                 np.matmul(left, w, out=out)
                 continue
@@ -122,10 +134,10 @@ class Inputs:
 
     def gradient(self, g):
         """Return the gradients of kernel and bias, from the gates' gradients at all steps."""
-        parts = empty(self.weights.shape, self.weights.dtype)
-        for row, rows in self._groups():
-            product(np, _flat(g[rows]), self._rows(slice(None), row), _flat(parts[rows]))
-        width = self.weights.shape[2]
+        width = len(self.weights)
+        parts = empty((len(self.order), self.units, width), self.weights.dtype)
+        for row, gates in self._groups():
+            product(np, _flat(g[gates]), self._rows(slice(None), row), _flat(parts[gates]))
         result = np.empty((width, len(self.order), self.units), g.dtype)
         for part, gate in zip(parts, self.order):
             result[:, gate] = part.T
@@ -144,53 +156,77 @@ class Recurrence:
     """
 
     def __init__(self, kernels, keep, scales, batch):
-        units = kernels[0].shape[0]
-        self.kernels = [k.reshape((units, len(scales), units)) for k in kernels]
-        self.keep, self.scales, self.batch, self.units = keep, scales, batch, units
-        self.forward, self.backward, self.kept = {}, {}, {}
+        self.kernels, self.keep, self.scales, self.batch = kernels, keep, scales, batch
+        self.units = kernels[0].shape[0]
+        self.single = batch == 1 and keep is None  # then states are rows as well as columns
+
+    def _sorted(self, gates, scales):
+        """Return the kernels' columns of some gates, (D, U, k * U)."""
+        result = np.empty((len(self.kernels), self.units, len(gates) * self.units),
+                          self.kernels[0].dtype)  # fmt: skip
+        for kernel, out in zip(self.kernels, result):
+            _sort(kernel, gates, scales, out)
+        return result
+
+    def _by_gate(self, columns):
+        """Return columns (D, U, k * U) with an axis of gates, (D, k, U, U)."""
+        d, u, width = columns.shape
+        return columns.reshape((d, u, width // u, u)).swapaxes(1, 2)
 
     def _cut(self, matrices):
         """Return matrices (D, M, K) as blocks (D, B, M / B, K)."""
         d, m, k = matrices.shape
         count = _blocks(m, k, self.batch)
-        return matrices.reshape((d, count, m // count, k))
+        return np.ascontiguousarray(matrices).reshape((d, count, m // count, k))
 
-    def _masks(self, gates):
-        if gates not in self.kept:
-            self.kept[gates] = np.ascontiguousarray(self.keep[:, list(gates)])
-        return self.kept[gates]
+    def seen(self, states):
+        """Return states (..., D, U, N) as the functions of `forward` take them."""
+        *axes, units, batch = states.shape
+        return states.reshape((*axes, 1, units) if self.single else (*axes, 1, units, batch))
 
-    def times(self, h, out, gates):
-        """Write the products of states (D, U, N) for some gates, (D, k, U, N)."""
-        w = self.forward.get(gates)
-        if w is None:
-            w = np.stack([k[:, list(gates)].transpose(1, 2, 0) for k in self.kernels])
-            w *= np.array([self.scales[g] for g in gates], w.dtype)[:, None, None]
-            if self.keep is None:
-                w = self._cut(w.reshape((len(w), len(gates) * self.units, self.units)))
-            self.forward[gates] = w
+    def forward(self, gates, out):
+        """Return a function (h) that writes products of states (see `seen`) for some gates.
+
+        Args:
+            gates: tuple of ints.
+            out: array (D, k, U, N).
+        """
+        w = self._sorted(gates, [self.scales[g] for g in gates])
+        if self.single:
+            out = out.reshape((len(w), 1, w.shape[2]))
+            return lambda h: np.matmul(h, w, out=out)
         if self.keep is None:
-            np.matmul(w, h[:, None], out=out.reshape((*w.shape[:3], self.batch)))
-        else:
-            np.matmul(w, h[:, None] * self._masks(gates), out=out)
+            w = self._cut(w.swapaxes(1, 2))
+            out = out.reshape((*w.shape[:3], self.batch))
+            return lambda h: np.matmul(w, h, out=out)
+        w, keep = np.ascontiguousarray(self._by_gate(w).swapaxes(2, 3)), self.keep[:, list(gates)]
+        return lambda h: np.matmul(w, h * keep, out=out)
 
-    def back(self, g, out, gates):
-        """Write the gradients of what was multiplied, (D, U, N), from those of some gates."""
-        w = self.backward.get(gates)
-        if w is None:
-            w = np.stack([k[:, list(gates)] for k in self.kernels])
-            if self.keep is None:
-                w = self._cut(w.reshape((*w.shape[:2], len(gates) * self.units)))
-            else:
-                w = np.ascontiguousarray(w.swapaxes(1, 2))
-            self.backward[gates] = w
+    def backward(self, gates, out):
+        """Return a function (g) that writes the gradients of what was multiplied.
+
+        Its argument is the gradients of the products, (D, k, U, N).
+
+        Args:
+            gates: tuple of ints.
+            out: array (D, U, N).
+        """
+        w = self._sorted(gates, [1] * len(gates))
         if self.keep is None:
-            g = g.reshape((len(w), 1, w.shape[3], self.batch))
-            np.matmul(w, g, out=out.reshape((*w.shape[:3], self.batch)))
-        else:
+            w = self._cut(w)
+            shape, out = (
+                (len(w), 1, w.shape[3], self.batch),
+                out.reshape((*w.shape[:3], self.batch)),
+            )
+            return lambda g: np.matmul(w, g.reshape(shape), out=out)
+        w, keep = np.ascontiguousarray(self._by_gate(w)), self.keep[:, list(gates)]
+
+        def back(g):
             seen = np.matmul(w, g)
-            seen *= self._masks(gates)
+            seen *= keep
             np.sum(seen, axis=1, out=out)
+
+        return back
 
     def gradient(self, which, groups):
         """Return the gradient of one of the kernels.
@@ -200,8 +236,8 @@ class Recurrence:
             groups: list of (gates, array (U, T, N) that was multiplied, their gradients
                 (k, U, T * N)); together they have all gates.
         """
-        kernel, units = self.kernels[which], self.units
-        result = np.empty_like(kernel)
+        units = self.units
+        result = np.empty((units, len(self.scales), units), self.kernels[which].dtype)
         for gates, left, g in groups:
             parts = empty((len(gates), units, units), g.dtype)
             if self.keep is None:
@@ -213,4 +249,4 @@ class Recurrence:
                     product(np, one, seen.reshape(one.shape).T, part)
             for part, gate in zip(parts, gates):
                 result[:, gate] = part.T
-        return result.reshape((units, kernel.shape[1] * units))
+        return result.reshape((units, len(self.scales) * units))

@@ -48,7 +48,7 @@ ACTIVATIONS = [("tanh", "sigmoid"), ("relu", "hard_sigmoid"), ("sigmoid", "linea
 @pytest.mark.parametrize("activation, gate", ACTIVATIONS)
 @pytest.mark.parametrize("op, gates, count, after", OPS)
 def test_every_combination(op, gates, count, after, activation, gate, rng):
-    fusion = op.fusions[0]
+    alone, fusion = op.fusions[:2]
     for sequences, reverse, zero_output, mask, states, drop in GRID:
         args = inputs(rng, gates, count, after, mask=mask, states=states, drop=drop, bias=not drop)
         options = {"activation": activation, "sequences": sequences, "reverse": reverse,
@@ -61,6 +61,7 @@ def test_every_combination(op, gates, count, after, activation, gate, rng):
         y, saved = op.forward(np, *args, **options)
         y2, saved2 = fusion.forward(np, *args, **options)
         same(y2, y)
+        same(alone.forward(np, *args, **options)[0], y)
         gy = [rng.standard_normal(part.shape) for part in y]
         for parts in (gy, [None, *gy[1:]], [gy[0], *[None] * count]):
             same(fusion.pull(np, saved2, tuple(parts), [True] * (7 + count)),
@@ -74,11 +75,16 @@ def test_sizes_and_types(op, gates, count, after, shape, dtype, rng):
     args = inputs(rng, gates, count, after, shape, mask=True, states=True, bias=True)
     args = [a if a is None or a.dtype == bool else a.astype(dtype) for a in args]
     options = {"sequences": True, **({"reset_after": after} if op is rnn.gru else {})}
-    fusion = op.fusions[0]
+    alone, fusion = op.fusions[:2]
     y, saved = op.forward(np, *args, **options)
     y2, saved2 = fusion.forward(np, *args, **options)
     tolerance = {"float16": 2e-2, "float32": 1e-5, "float64": 1e-12}[dtype]
     same(y2, y, tolerance)
+    for given in (args, [None if a is None or a.dtype == bool else a for a in args]):
+        for sequences in (False, True):
+            options["sequences"] = sequences
+            same(alone.forward(np, *given, **options)[0], op.forward(np, *given, **options)[0],
+                 tolerance)  # fmt: skip
     gy = tuple([np.ones_like(part) for part in y])
     needs = [True] * (7 + count)
     same(fusion.pull(np, saved2, gy, needs), op.pull(np, saved, gy, needs), 5 * tolerance)
@@ -107,12 +113,30 @@ def test_walks_in_parts(op, gates, count, after, rng):
 
 
 @pytest.mark.parametrize("op, gates, count, after", OPS)
+def test_without_a_tape_steps_are_not_kept(op, gates, count, after, rng):
+    args = inputs(rng, gates, count, after, (4, 3, 5, 6), bias=True)
+    options = {"reset_after": True} if after else {}
+    alone, fusion = op.fusions[:2]
+    assert alone.pull is None and fusion.pull is not None
+    run = rnn_host_cells._run_of(SCANS[op], *args)
+    kept, not_kept = [SCANS[op]([run], options, keeps=keeps).h for keeps in (True, False)]
+    assert len(kept) == 5 and len(not_kept) == 1
+    weights = [Tensor(a) if isinstance(a, np.ndarray) else a for a in args]
+    before = op(*weights, **options)[0].numpy()
+    with GradientTape() as tape:
+        tape.watch(weights[1])
+        y = op(*weights, **options)[0]
+    np.testing.assert_allclose(y.numpy(), before, rtol=1e-12)
+    assert np.abs(tape.gradient(y, weights[1]).numpy()).max() > 0.01
+
+
+@pytest.mark.parametrize("op, gates, count, after", OPS)
 @pytest.mark.parametrize("helpers", ["1", "3"])
 def test_tasks_beside_the_walk(op, gates, count, after, helpers, rng, monkeypatch):
     monkeypatch.setenv("GPUNET_THREADS", helpers)
     args = inputs(rng, gates, count, after, (7, 3, 4, 6), mask=True, bias=True)
     options = {"sequences": True, **({"reset_after": after} if op is rnn.gru else {})}
-    fusion, needs, results = op.fusions[0], [True] * (7 + count), []
+    fusion, needs, results = op.fusions[1], [True] * (7 + count), []
     for task in (rnn_host._TASK, 1):
         monkeypatch.setattr(rnn_host, "_TASK", task)
         y, saved = fusion.forward(np, *args, **options)
