@@ -12,6 +12,7 @@ from gpunet.ops import window
 __all__ = [
     "BUILDS",
     "CHIPS",
+    "ENDED",
     "compile_by_nvrtc",
     "compile_for",
     "convolutions",

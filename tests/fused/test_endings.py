@@ -151,9 +151,19 @@ def merged(moments):
     return whole, ((squares * (count > 0)).sum(0) + (count * (mean - whole) ** 2).sum(0)) / total
 
 
-@pytest.mark.parametrize("tile", tiles.TILES[4:], ids=str)
 @pytest.mark.parametrize("tensor", [True, False], ids=["tensor cores", "strict"])
-def test_moments_of_a_tile(tile, tensor, rng, monkeypatch):
+def test_moments_of_small_tiles(tensor, rng, monkeypatch):
+    check_moments(tiles.TILES[-1], tensor, rng, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tile", tiles.TILES[:-1], ids=str)
+@pytest.mark.parametrize("tensor", [True, False], ids=["tensor cores", "strict"])
+def test_moments_of_any_tile(tile, tensor, rng, monkeypatch):
+    check_moments(tile, tensor, rng, monkeypatch)
+
+
+def check_moments(tile, tensor, rng, monkeypatch):
     monkeypatch.setattr(tiles, "TILES", (tile,))
     monkeypatch.setattr(tiles, "chosen", tiles.chosen.__wrapped__)
     monkeypatch.setattr(tiles, "splits", lambda *_: 1)
@@ -192,7 +202,7 @@ def test_moments_of_any_shape(name, dtype, rng):
 
 
 @pytest.mark.parametrize(
-    "seed", [*range(6), *[pytest.param(s, marks=pytest.mark.slow) for s in range(6, 60)]]
+    "seed", [*range(3), *[pytest.param(s, marks=pytest.mark.slow) for s in range(3, 60)]]
 )
 def test_any_shape(seed, monkeypatch):
     """Odd sizes, borders, groups and parts; all three ways with steps, against float64."""
@@ -244,7 +254,7 @@ def test_any_shape(seed, monkeypatch):
 # -- parts of the depth ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("parts", [2, 3, 16])
+@pytest.mark.parametrize("parts", [3, *[pytest.param(n, marks=pytest.mark.slow) for n in (2, 16)]])
 @pytest.mark.parametrize("name", ["tiles", "one position", "groups", "3-D"])
 def test_parts_of_the_depth(name, parts, strict, rng, monkeypatch):
     monkeypatch.setattr(tiles, "splits", lambda *_: parts)
