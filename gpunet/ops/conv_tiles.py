@@ -31,7 +31,7 @@ MIXED = 14  # multiplications in the time in which one number is mixed, in or ou
 PACKED = 80  # multiplications in the time in which BLAS copies one number of a kernel, twice
 BLOCK = 2**14  # columns of a kernel that are mixed at a time
 ALONE = 2**17  # numbers of a kernel that one thread mixes sooner than it wakes another
-PREPARED = 100  # multiplications in the time in which one number of a kernel is mixed
+PREPARED = 30  # multiplications in the time in which one number of a kernel is mixed
 
 
 @functools.lru_cache(maxsize=64)
