@@ -189,8 +189,15 @@ def _check(who, include_top, weights, pooling, classes, activation):
         )
 
 
+def _numbers(shape):
+    if not hasattr(shape, "__iter__"):
+        raise ValueError(f"expected 3 numbers as input_shape, got {shape!r}")
+    return tuple(shape)
+
+
 def image_size(shape):
     """Return (height, width) of a shape without batch axis."""
+    shape = _numbers(shape)
     return tuple(shape[1:] if config.image_data_format() == "channels_first" else shape[:2])
 
 
@@ -212,7 +219,7 @@ def trained_size(sizes, shape, tensor, include_top):
     """
     if isinstance(tensor, SymbolicTensor):
         shape = tensor.shape[1:]
-    if shape is None:
+    if shape is None or len(_numbers(shape)) != 3:  # `assemble` says what is wrong
         return 224, 224 if include_top else None
     rows, columns = image_size(shape)
     return rows if rows == columns and rows in sizes else 224, rows
@@ -220,13 +227,14 @@ def trained_size(sizes, shape, tensor, include_top):
 
 def _images(architecture, include_top, imagenet, tensor, shape):
     """Return the symbolic tensor that a model begins with."""
-    if isinstance(tensor, SymbolicTensor):
-        return tensor
     needs_size = include_top and architecture.fixed_size
     usual = image_shape(architecture.size)
+    if isinstance(tensor, SymbolicTensor):
+        _check_tensor(architecture, tuple(tensor.shape[1:]), imagenet)
+        return tensor
     if shape is None:
         shape = usual if needs_size or tensor is not None else image_shape(None)
-    shape = tuple(shape)
+    shape = _numbers(shape)
     _check_shape(architecture, shape, needs_size, imagenet)
     if imagenet and needs_size and shape != usual:
         raise ValueError(
@@ -236,13 +244,29 @@ def _images(architecture, include_top, imagenet, tensor, shape):
     return Input(shape=shape) if tensor is None else Input(tensor=tensor, shape=shape)
 
 
+def _check_tensor(architecture, shape, imagenet):
+    """Check the shape of a symbolic tensor; which size it may have, the layers know."""
+    if len(shape) != 3:
+        raise ValueError(
+            f"{architecture.name}: expected an input_tensor of 4 axes, got shape {(None, *shape)}"
+        )
+    _check_colours(architecture, shape, imagenet)
+
+
+def _check_colours(architecture, shape, imagenet):
+    size = image_size(shape)
+    if imagenet and shape != (*size, 3) and shape != (3, *size):
+        raise ValueError(
+            f"{architecture.name}: the weights 'imagenet' are for 3 colours, got {shape}"
+        )
+
+
 def _check_shape(architecture, shape, needs_size, imagenet):
     who, least = architecture.name, architecture.smallest
     if len(shape) != 3:
         raise ValueError(f"{who}: expected 3 numbers as input_shape, got {shape}")
+    _check_colours(architecture, shape, imagenet)
     size = image_size(shape)
-    if imagenet and shape != (*size, 3) and shape != (3, *size):
-        raise ValueError(f"{who}: the weights 'imagenet' are for 3 colours, got {shape}")
     if any(n is not None and n < least for n in size):
         raise ValueError(f"{who}: images must be at least {least}x{least}, got {shape}")
     if needs_size and None in shape:

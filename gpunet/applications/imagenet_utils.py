@@ -23,7 +23,7 @@ CLASS_INDEX = {
 # mode -> (colours backwards, divided by, minus, divided by), colour by colour
 _MODES = {
     "caffe": (True, 1, (103.939, 116.779, 123.68), None),
-    "tf": (False, 127.5, (1, 1, 1), None),
+    "tf": (False, 127.5, 1, None),  # any number of colours
     "torch": (False, 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
 
@@ -42,7 +42,7 @@ def preprocess_input(x, data_format=None, mode="caffe"):
         A new array of floats, or tensor; x stays as it was.
 
     Raises:
-        ValueError: another mode or format.
+        ValueError: another mode or format, or no 3 colours where they aren't alike.
     """
     if mode not in _MODES:
         raise ValueError(f"preprocess_input: expected mode {', '.join(_MODES)}, got {mode!r}")
@@ -58,6 +58,7 @@ def preprocess_input(x, data_format=None, mode="caffe"):
         x = x.astype(config.floatx())
     first = data_format == "channels_first"
     backwards, scale, mean, deviation = _MODES[mode]
+    _check_colours(x, first, mode)
     if backwards:
         x = x[..., ::-1, :, :] if first else x[..., ::-1]
     if scale != 1:
@@ -66,10 +67,20 @@ def preprocess_input(x, data_format=None, mode="caffe"):
     return x if deviation is None else x / _by_colour(deviation, x, first)
 
 
+def _check_colours(x, first, mode):
+    rank, axis = len(x.shape), -3 if first else -1
+    colours = x.shape[axis] if rank >= -axis else 0
+    if mode != "tf" and colours not in (3, None):
+        raise ValueError(
+            f"preprocess_input: expected images in 3 colours along axis {axis}, "
+            f"got shape {tuple(x.shape)}"
+        )
+
+
 def _by_colour(values, x, first):
-    """Return numbers, one for each colour, as what goes with a tensor or an array."""
+    """Return a number, or one for each colour, as what goes with a tensor or an array."""
     values = np.array(values, str(x.dtype))
-    values = values[:, None, None] if first else values
+    values = values[:, None, None] if first and values.ndim else values
     return module_of(x).asarray(values) if is_array(x) else convert_to_tensor(values)
 
 

@@ -137,7 +137,8 @@ def _begin_at(tensor, name):
     """Return a tensor of a graph, which a model takes for an input wherever it stands."""
     if not isinstance(tensor, SymbolicTensor) or tensor.node is None:
         raise TypeError(
-            f"Input: expected as tensor one made by Input() or by calling layers, got {tensor!r}; "
+            "Input: expected as tensor one made by Input() or by calling layers, got "
+            f"{getattr(tensor, 'shape', tensor)!r} of type {type(tensor).__name__}; "
             "values are fed, or put into the graph by K.constant and K.variable"
         )
     if name is not None and name != tensor.node.layer.name:

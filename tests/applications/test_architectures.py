@@ -52,6 +52,7 @@ def small(name="MobileNetV2", **options):
         ({"pooling": "mean"}, "'avg' or 'max', got 'mean'"),
         ({"input_shape": (31, 40, 3)}, r"at least 32x32, got \(31, 40, 3\)"),
         ({"input_shape": (32, 32)}, "expected 3 numbers as input_shape"),
+        ({"input_shape": 32}, "expected 3 numbers as input_shape, got 32"),
         ({"input_shape": (None, None, 3)}, "input_shape must be known"),
         (
             {"weights": "imagenet", "classes": 1000, "input_shape": (64, 64, 3)},
@@ -71,6 +72,18 @@ def small(name="MobileNetV2", **options):
 def test_arguments_that_do_not_fit(name, options, text):
     with pytest.raises(ValueError, match=text):
         small(name, **options)
+
+
+@pytest.mark.parametrize("name", ["VGG16", "ResNet50", "MobileNetV2"])
+def test_tensors_that_do_not_fit(name):
+    """Said before anything is fetched."""
+    with pytest.raises(ValueError, match=r"input_tensor of 4 axes, got shape \(None, 64\)"):
+        small(name, input_tensor=Input((64,)))
+    gray = Input((64, 64, 1))
+    with pytest.raises(ValueError, match="3 colours"):
+        small(name, weights="imagenet", include_top=False, input_tensor=gray)
+    with pytest.raises(TypeError, match=r"got \(1, 64, 64, 3\) of type ndarray"):
+        small(name, input_tensor=np.zeros((1, 64, 64, 3), "float32"))
 
 
 def test_weights_that_were_never_published():

@@ -91,6 +91,12 @@ def test_preprocess_bad_arguments():
         imagenet_utils.preprocess_input(PIXEL, mode="keras")
     with pytest.raises(ValueError, match="'channels_first', got 'last'"):
         imagenet_utils.preprocess_input(PIXEL, data_format="last")
+    gray = np.full((2, 3, 4, 1), 255.0)
+    for mode in ("caffe", "torch"):
+        for x, options in ((gray, {}), (gray[..., 0], {"data_format": "channels_first"})):
+            with pytest.raises(ValueError, match="3 colours along axis"):
+                imagenet_utils.preprocess_input(x, mode=mode, **options)
+    np.testing.assert_array_equal(imagenet_utils.preprocess_input(gray, mode="tf"), gray * 0 + 1)
 
 
 # -- names of classes -------------------------------------------------------------------------
