@@ -7,7 +7,7 @@ import math
 from gpunet import config
 from gpunet.fused import tiles, tuning
 from gpunet.fused.elementwise import ACTIVATIONS, FLOATS
-from gpunet.fused.endings import Ending, done
+from gpunet.fused.endings import Ending, done, in_one_piece
 from gpunet.fused.launch import chip, launch, launch_elementwise
 from gpunet.fused.sources import source
 
@@ -169,8 +169,7 @@ class Geometry:
         x, kernel = xp.ascontiguousarray(x), xp.ascontiguousarray(kernel)
         shape = (x.shape[0], *size, channels)
         y, z = xp.empty(shape, x.dtype), xp.empty(shape, x.dtype) if before else None
-        steps = [(f, xp.ascontiguousarray(o) if hasattr(o, "dtype") else o) for f, o in steps]
-        ending = Ending(bias, activation, z, steps, y)
+        ending = Ending(bias, activation, z, in_one_piece(xp, steps), y)
         moments = work(xp, x, kernel, ending, y, measured) if y.size else None
         return done(xp, ending.rest, y), z, moments
 

@@ -16,7 +16,7 @@ from gpunet.fused.launch import launch_elementwise
 from gpunet.fused.sources import source
 from gpunet.fused.tracing import Chain
 
-__all__ = ["Ending", "done", "traceable"]
+__all__ = ["Ending", "done", "in_one_piece", "traceable"]
 
 _log = logging.getLogger("gpunet")
 _MOST = 4  # operands of a kernel: o0 to o3 of kernels/ending.cuh
@@ -42,18 +42,27 @@ class Ending:
 
     def __init__(self, bias=None, activation="linear", before=None, steps=(), like=None):
         own, self.rest = _cut(list(steps))
-        operands = [x for _, x in own if hasattr(x, "dtype")]
-        key = [(f, x.size == like.size if hasattr(x, "dtype") else x) for f, x in own]
-        self.text = _text(tuple(key), like.dtype.name) if own else ""
+        operands = [x for _, x in own if _is_array(x)]
+        key = tuple([(f, _place(x, like) if _is_array(x) else x) for f, x in own])
+        self.text = _text(key, like.dtype.name) if own else ""
         self.defines = {"ACTIVATION": ACTIVATIONS[activation]}
         self.arguments = [bias, before, *operands, *[None] * (_MOST - len(operands))]
+
+
+def _is_array(operand):
+    return getattr(operand, "ndim", 0) > 0  # a number of NumPy's has no axes
+
+
+def _place(operand, like):
+    """Return where an array's element for one of the result's is."""
+    return "at" if operand.size == like.size else "channel"
 
 
 def _cut(steps):
     """Return the steps that have enough operands of a kernel, and the others."""
     count = 0
     for i, (_, operand) in enumerate(steps):
-        count += hasattr(operand, "dtype")
+        count += _is_array(operand)
         if count > _MOST:
             return steps[:i], steps[i:]
     return steps, []
@@ -64,24 +73,22 @@ def _text(steps, dtype):
     """Return the definition of ENDING.
 
     Args:
-        steps: tuple of pairs (function, operand): a number, None, or for an array whether it has
-            the shape of the result.
+        steps: tuple of pairs (function, operand): a number, None, or for an array its place.
         dtype: str.
     """
     chain, count = Chain(np.dtype("float64" if dtype == "float64" else "float32")), 0
     z = chain.value("z")
     for function, operand in steps:
-        if isinstance(operand, bool):
-            place = "at" if operand else "channel"
+        if isinstance(operand, str):
+            chain.lines.append(f"const real b{count} = gn_float(o{count}[{operand}]);")
             operand = chain.value(f"b{count}")
-            chain.lines.append(f"const real b{count} = gn_float(o{count}[{place}]);")
             count += 1
         function(z, operand, out=z)
     lines = " ".join(chain.lines)
     return f"#define ENDING(z, at, channel) {{ {lines} }}\n"
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=1024, typed=True)
 def traceable(function, operand):
     """Return whether a step can be part of an ending.
 
@@ -90,11 +97,16 @@ def traceable(function, operand):
         operand: a number or None; True stands for an array.
     """
     try:
-        _text(((function, operand),), "float32")
+        _text(((function, "at" if operand is True else operand),), "float32")
     except Exception as reason:  # it is anybody's function, made for arrays
         _log.debug("%r stays by itself: %s", function, reason)
         return False
     return True
+
+
+def in_one_piece(xp, steps):
+    """Return steps with operands as kernels read them."""
+    return [(f, xp.ascontiguousarray(o) if _is_array(o) else o) for f, o in steps]
 
 
 def done(xp, steps, x):
@@ -102,8 +114,7 @@ def done(xp, steps, x):
     x = xp.ascontiguousarray(x)
     while steps:
         real, narrow = FLOATS[x.dtype.name]
-        given = [(f, xp.ascontiguousarray(o) if hasattr(o, "dtype") else o) for f, o in steps]
-        ending = Ending(steps=given, like=x)
+        ending = Ending(steps=in_one_piece(xp, steps), like=x)
         y = xp.empty(x.shape, x.dtype)
         defines = {"REAL": real, "NARROW": narrow, **ending.defines}
         args = [x, *ending.arguments, y, x.shape[-1]]

@@ -3,7 +3,7 @@
 import math
 
 from gpunet import joining
-from gpunet.fused.endings import Ending, done
+from gpunet.fused.endings import Ending, done, in_one_piece
 from gpunet.fused.launch import REALS, launch, launch_elementwise
 from gpunet.fused.rows import launch_rows, words_of_rows
 from gpunet.fused.sources import source
@@ -76,8 +76,7 @@ def _normalize_ended(
         y = done(xp, steps, y)
     else:
         _moments(xp, x, matrix, mean, variance, moments)
-        steps = [(f, xp.ascontiguousarray(o) if hasattr(o, "dtype") else o) for f, o in steps]
-        ending = Ending(beta, steps=steps, like=x)
+        ending = Ending(beta, steps=in_one_piece(xp, steps), like=x)
         args = [x, mean, variance, gamma, *ending.arguments, y, small, columns]
         text = ending.text + source("columns")
         launch_elementwise(text, "normalize_columns", x.size, args, dtype)

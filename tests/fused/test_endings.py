@@ -127,6 +127,27 @@ def test_steps_keep_the_bits_of_single_operations(dtype, rng):
         np.testing.assert_array_equal(endings.done(cupy, steps, x), wanted)
 
 
+def test_numbers_and_arrays_are_told_apart(rng):
+    """True is 1 and False is 0 to a cache."""
+    x, row = floats(rng, 4, 3), np.arange(3, dtype="float32") - 1
+    with emulate.fake_cupy() as cupy:
+        for operand in (1, row, x[::-1], 0.0, np.float32(1), 0, np.array([[2, 3, 4]], "float32")):
+            for f in (np.maximum, np.add):
+                got = endings.done(cupy, [(f, operand)], x)
+                np.testing.assert_array_equal(got, f(x, operand))
+                again = endings.done(cupy, [(f, operand), (np.add, row)], x)
+                np.testing.assert_array_equal(again, f(x, operand) + row)
+
+
+def test_nothing_to_do_for_empty_batches(strict, rng):
+    _, k, bias = arrays_of("tiles", rng)
+    with emulate.fake_cupy() as cupy:
+        g = geometry_of("tiles", "float32")
+        x, short = np.empty((0, 9, 8, 16), "float32"), np.empty((0, 7, 6, 70), "float32")
+        assert g.forward(cupy, x, k, bias, steps=[(np.add, short)]).shape == short.shape
+        assert g.measured(cupy, x, k)[1] is None
+
+
 def test_what_cannot_be_written_down_stays_by_itself():
     def looks(z, _, out):
         out[...] = z if z > 0 else -z
