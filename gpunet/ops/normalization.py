@@ -3,6 +3,7 @@
 Batch, layer and group normalization are one op; they differ in the axes alone.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -157,6 +158,11 @@ def _channels_last(xp, x, gamma=None, beta=None, mask=None, /, *, axes, epsilon=
     )
 
 
+@functools.lru_cache(maxsize=256)
+def _ones(count, dtype):
+    return np.ones(count, dtype)
+
+
 class _Rows:
     """An array as rows of channels, several rows joined into one, and its cache-sized blocks.
 
@@ -184,12 +190,19 @@ class _Rows:
         return np.tile(vector, self.joined)
 
     def total(self, sums):
-        """Return the sums of the channels from those of each block, ``(blocks, joined * C)``."""
-        return sums.reshape(-1, self.channels).sum(axis=0)
+        """Return the sums of the channels from those of each block, ``(blocks, joined * C)``.
+
+        They are few, so float64 costs nothing, and keeps the mean exact to its last digit.
+        """
+        return sums.sum(axis=0, dtype="float64").reshape(-1, self.channels).sum(axis=0)
 
     def scratch(self, dtype):
         """Return a new array for one block."""
         return np.empty((self.length, self.shape[1]), dtype)
+
+    def add_up(self, block, out):
+        """Write the sums down the columns of a block: BLAS reads several rows at once."""
+        np.matmul(_ones(self.length, block.dtype)[: len(block)], block, out=out)
 
     def each(self, work, dtype):
         """Call ``work(i, rows, scratch)`` for each block, on several threads."""
@@ -223,20 +236,21 @@ def _normalize_finished(xp, steps, x, gamma=None, beta=None, mask=None, *, axes,
     squares = np.empty_like(sums)
 
     def measure(i, block, scratch):
-        np.add.reduce(flat[block], axis=0, out=sums[i])
+        rows.add_up(flat[block], sums[i])
         np.subtract(flat[block], sums[i] / len(scratch), out=scratch)
         np.multiply(scratch, scratch, out=scratch)
-        np.add.reduce(scratch, axis=0, out=squares[i])
+        rows.add_up(scratch, squares[i])
 
     rows.each(measure, x.dtype)
     sizes = rows.sizes().astype(x.dtype)
     mean = rows.total(sums) / rows.count
-    apart = sums / sizes - rows.wide(mean)
+    apart = sums / sizes - rows.wide(mean.astype(x.dtype))
     variance = rows.total(squares + apart * apart * sizes) / rows.count
     inverse = 1 / np.sqrt(variance + epsilon)
-    scale = inverse if gamma is None else inverse * gamma
+    scale = (inverse if gamma is None else inverse * gamma).astype(x.dtype)
     # No digits are lost beyond those that ``x`` itself, rounded, lacks.
-    shift = (0 if beta is None else beta) - mean * scale
+    shift = ((0 if beta is None else beta) - mean * scale).astype(x.dtype)
+    mean, variance, inverse = (a.astype(x.dtype) for a in (mean, variance, inverse))
     y = stepped(xp, [(np.multiply, scale), (np.add, shift), *steps], x)
     kept = (1,) * (x.ndim - 1) + (rows.channels,)
     saved = (flat, gamma, mean, inverse, rows, x.shape)
@@ -256,16 +270,17 @@ def normalize_rows_backward(xp, saved, gy, needs):
     centre = rows.wide(mean)
 
     def measure(i, block, scratch):
-        np.add.reduce(g[block], axis=0, out=levels[i])
+        rows.add_up(g[block], levels[i])
         np.subtract(x[block], centre, out=scratch)
         np.multiply(scratch, g[block], out=scratch)
-        np.add.reduce(scratch, axis=0, out=dots[i])
+        rows.add_up(scratch, dots[i])
 
     rows.each(measure, x.dtype)
     g_beta = rows.total(levels)
     g_gamma = rows.total(dots) * inverse
+    given = (g_gamma.astype(x.dtype), g_beta.astype(x.dtype), None)[: len(needs) - 1]
     if not needs[0]:
-        return (None, g_gamma, g_beta, None)[: len(needs)]
+        return (None, *given)
     factor = inverse if gamma is None else inverse * gamma
     level, along = factor * g_beta, factor * inverse * g_gamma
     if g_mean is not None:
@@ -274,7 +289,7 @@ def normalize_rows_backward(xp, saved, gy, needs):
         along = along - 2 * g_variance.reshape(-1)
     along = along / rows.count
     level = level / rows.count - mean * along
-    factor, level, along = map(rows.wide, (factor, level, along))
+    factor, level, along = (rows.wide(a.astype(x.dtype)) for a in (factor, level, along))
     gx = empty(x.shape, x.dtype)
 
     def write(i, block, scratch):
@@ -285,4 +300,4 @@ def normalize_rows_backward(xp, saved, gy, needs):
         np.subtract(part, level, out=part)
 
     rows.each(write, x.dtype)
-    return (gx.reshape(shape), g_gamma, g_beta, None)[: len(needs)]
+    return (gx.reshape(shape), *given)
