@@ -169,6 +169,7 @@ class Geometry:
         x, kernel = xp.ascontiguousarray(x), xp.ascontiguousarray(kernel)
         shape = (x.shape[0], *size, channels)
         y, z = xp.empty(shape, x.dtype), xp.empty(shape, x.dtype) if before else None
+        bias = None if bias is None else xp.ascontiguousarray(bias)
         ending = Ending(bias, activation, z, in_one_piece(xp, steps), y)
         moments = work(xp, x, kernel, ending, y, measured) if y.size else None
         return done(xp, ending.rest, y), z, moments

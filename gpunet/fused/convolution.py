@@ -10,14 +10,15 @@ from gpunet.fused.gemm import dense_fused, dense_words, takes
 from gpunet.fused.tiles import chosen
 from gpunet.ops import convolution
 from gpunet.ops.convolution import checked, transposed
-from gpunet.ops.window import window
+from gpunet.ops.window import per_axis, window
 
 __all__ = []
 
 _MOST = 2**30  # kernels count positions, and the elements of an image, in 31 bits
+_LAYERS = 65535  # of blocks: a grid's third axis has one for each group and class of positions
 
 
-def _fits(xp, a, b, *_, **__):
+def _fits(xp, a, b, *_, strides=1, groups=1, **__):
     return (
         xp.__name__ == "cupy"
         and a.dtype == b.dtype
@@ -27,6 +28,7 @@ def _fits(xp, a, b, *_, **__):
         and b.size > 0
         and _counted(a.shape)
         and _counted(b.shape)
+        and groups * math.prod(per_axis(strides, a.ndim - 2)) <= _LAYERS
     )
 
 
@@ -34,6 +36,17 @@ def _counted(shape):
     """Return whether 32 bits are enough, with room to spare for borders and strides."""
     inner = math.prod(shape[1:-1])
     return inner * max(shape[0], shape[-1]) < _MOST
+
+
+def _fits_transposed(
+    xp, y, kernel, *_, strides=1, padding="valid", dilation=1, groups=1, size=None,
+    output_padding=None, **__,
+):  # fmt: skip
+    if not _fits(xp, y, kernel, strides=strides, groups=groups) or y.ndim != kernel.ndim:
+        return False
+    options = {"strides": strides, "padding": padding, "dilation": dilation}
+    w = transposed(y.shape, kernel.shape, options, size, output_padding)
+    return _counted((y.shape[0], *w.size, kernel.shape[-2] * groups))
 
 
 def _activation(relu):
@@ -146,7 +159,7 @@ def _conv_back_ended(xp, steps, saved, gy, needs):
 joining.begins(conv_fused.pull, _conv_back_ended)
 
 
-@convolution.conv_transpose.fused(when=_fits)
+@convolution.conv_transpose.fused(when=_fits_transposed)
 def conv_transpose_fused(
     xp, y, kernel, bias=None, /, strides=1, padding="valid", dilation=1, groups=1, relu=False,
     size=None, output_padding=None,

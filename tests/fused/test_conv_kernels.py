@@ -1,5 +1,7 @@
 """The convolution kernels on shapes that tiles don't fit, with and without tensor cores."""
 
+import math
+
 import emulate
 import numpy as np
 import pytest
@@ -318,3 +320,31 @@ def test_counts_beyond_32_bits_take_the_plain_op():
     assert not when(emulate.as_cupy, Array(2**11, 2**10, 2**10, 1), kernel, padding="same")
     wide = Array(1, 2**10, 2**10, 2**11)
     assert not when(emulate.as_cupy, wide, Array(3, 3, 2**11, 1), padding="same")
+
+
+def test_strided_biases(strict, rng):
+    x, k, bias = (rng.standard_normal(s).astype("float32") for s in [(1, 6, 8), (3, 8, 4), (8,)])
+    back = rng.standard_normal(16).astype("float32")[::2]
+    for op, arrays in ((ops.conv, (x, k, bias[::2])), (ops.conv_transpose, (x[..., :4], k, back))):
+        check(op, arrays, {}, TOLERANCES["strict"], rng)
+
+
+@pytest.mark.parametrize(
+    ("op", "shapes", "options"),
+    [
+        (ops.conv, [(1, 900, 900, 1), (3, 3, 1, 2)], {"strides": 300}),
+        (ops.conv_transpose, [(1, 3, 3, 2), (3, 3, 1, 2)], {"strides": 300}),
+        (ops.conv_kernel_gradient, [(1, 900, 900, 1), (1, 3, 3, 2)],
+         {"strides": 300, "kernel_size": (3, 3)}),
+        (ops.conv_transpose, [(1, 2**14, 2**14, 1), (1, 1, 1, 1)], {"strides": 4}),
+        (ops.conv_transpose, [(1, 2**13, 2**13, 1), (1, 1, 64, 1)], {}),
+    ],
+)  # fmt: skip
+def test_what_kernels_cannot_count_is_left_to_the_plain_op(op, shapes, options):
+    """Grids of more than 65,535 layers, and results of more positions than 31 bits count."""
+    arrays = [np.broadcast_to(np.float32(0), s) for s in shapes]
+    with emulate.fake_cupy() as cupy:
+        assert not fusion_of(op).when(cupy, *arrays, **options)
+        assert fusion_of(op).when(
+            cupy, *arrays, **{**options, "strides": 3, "padding": "same"}
+        ) == (math.prod(arrays[0].shape) < 2**20)
