@@ -33,7 +33,8 @@ TASKS = 8  # sums of a kernel's gradient at most, for any number of threads
 SHARE = 2**26
 FEW = 256  # outputs that are one block, so that its filters are shared out
 LEAST = 64  # filters in a share of a large kernel
-ALONE = 2**25  # multiplications that one thread does sooner than it wakes another
+LIGHT = 2**18  # bytes of a kernel whose copies don't count
+ALONE = 2**24  # multiplications that one thread does sooner than it wakes another
 SMALL = 3 * 2**22  # multiplications up to which copied windows and one product are soonest done
 
 
@@ -125,22 +126,22 @@ def _is_small(windows, filters):
     return numbers * filters <= SMALL and numbers * windows.dtype.itemsize <= BLOCK_BYTES
 
 
-def _boxes(rule, shape):
-    """Return the blocks in which a rule does outputs of a shape (N, *out)."""
+def _boxes(rule, shape, others=0):
+    """Return the blocks in which a rule does outputs of a shape (N, *out), beside other rules."""
     most = max(rule.fewest, BLOCK_BYTES // (rule.numbers * rule.windows.dtype.itemsize))
     outputs = math.prod(shape)
     if outputs <= FEW and rule.filters >= LEAST:
         return split(shape, outputs)  # see `_shared`
     parts = min(TASKS, outputs * rule.work // SHARE, 2 * outputs // rule.fewest)
     parts = 1 << max(1, parts.bit_length() - 1)  # as many for each of two or four threads
-    if outputs * rule.work < ALONE:
-        parts = 1
+    parts = 1 if outputs * rule.work < ALONE else max(1, parts // (1 + others))
     most = min(most, max(64, -(-outputs // parts)))
     if rule.tall == 1:
-        return split(shape, most)
+        return split(shape, most, parts)
     *images, rows, columns = shape
     lines = -(-most // (rule.tall * columns))
-    boxes = split((*images, -(-rows // rule.tall), columns), lines * columns)
+    tiled = (*images, -(-rows // rule.tall), columns)
+    boxes = split(tiled, lines * columns, parts)
     return [(*i, (a * rule.tall, min(b * rule.tall, rows)), c) for *i, (a, b), c in boxes]
 
 
@@ -152,12 +153,13 @@ class _Outputs:
         target: array (N, *out, filters), any strides.
         steps: list of steps, see `blockwise`, on all filters.
         filters: slice, those that the rule computes.
+        others: int, other outputs that are computed at the same time.
     """
 
-    def __init__(self, rule, target, steps, filters=slice(None)):
+    def __init__(self, rule, target, steps, filters, others):
         self.rule, self.target = rule, target
         self.steps = Steps(steps, target, filters)
-        self.boxes = _boxes(rule, target.shape[:-1])
+        self.boxes = _boxes(rule, target.shape[:-1], others)
 
     def compute(self, box, buffers):
         index = box_index(box)
@@ -219,14 +221,16 @@ def forward(x, kernel, bias, w, groups, relu=False, live=None, steps=()):
     # Where filters are shared out, rows are short: steps are sooner done to all of them at last.
     whole = groups > 1 or len(_shared(slice(0, y.shape[-1]), count)) == 1
     now, later = (steps, []) if whole else ([], steps)
-    for channels, filters in _grouped(kernel.shape, groups):
+    together = _grouped(kernel.shape, groups)
+    for channels, filters in together:
         windows = Windows.of(x, w, channels, _times(kernel.shape, groups), live)
         if _is_depthwise(kernel.shape, groups):
             rules = [(filters, _Depthwise(windows, kernel))]
         else:
             parts = _shared(filters, count)
             rules = [(p, _dense(windows, kernel[..., p], p.stop - p.start)) for p in parts]
-        outputs += [_Outputs(rule, y[..., part], now, part) for part, rule in rules]
+        others = len(together) * len(rules) - 1
+        outputs += [_Outputs(rule, y[..., part], now, part, others) for part, rule in rules]
     _compute(outputs)
     return stepped(np, later, y, y) if later else y
 
@@ -308,12 +312,14 @@ def input_gradient(gy, kernel, bias, w, groups, relu=False, live=None, steps=())
     # With strides, what lies side by side belongs to several of the convolutions.
     now, later = (steps, []) if set(w.strides) == {1} else ([], steps)
     now, outputs = [*_finishing(bias, relu), *now], []
-    for elements, cells, window in _phases(w):
+    phases, together = list(_phases(w)), _grouped(kernel.shape, groups)
+    others = len(phases) * len(together) - 1
+    for elements, cells, window in phases:
         if window is None:
             rest = 0 if bias is None else np.maximum(bias, 0) if relu else bias
             gx[(slice(None), *elements)] = rest
             continue
-        for channels, filters in _grouped(kernel.shape, groups):
+        for channels, filters in together:
             own = kernel[(*cells, slice(None), filters)]
             windows = Windows.of(gy, window, filters, 1, live)
             if depthwise:
@@ -321,7 +327,7 @@ def input_gradient(gy, kernel, bias, w, groups, relu=False, live=None, steps=())
             else:
                 rule = _dense(windows, own.swapaxes(-1, -2), depth)
             target = gx[(slice(None), *elements, channels)]
-            outputs.append(_Outputs(rule, target, now, channels))
+            outputs.append(_Outputs(rule, target, now, channels, others))
     _compute(outputs)
     return stepped(np, later, gx, gx) if later else gx
 
@@ -404,10 +410,10 @@ def _summing(windows, gy, live, shape, groups, filters, bias):
     """
     size = math.prod(shape) * gy.itemsize
     room = (windows.x.nbytes + gy.nbytes + 2 * size) // (4 * max(size, 1))
-    most = min(TASKS, max(1, room))
+    most = min(TASKS, max(2 if size <= LIGHT else 1, room))
     count = filters.stop - filters.start
     depthwise = _is_depthwise(shape, groups)
-    pieces = 1 if depthwise else max(1, min(TASKS // (2 * most), count // LEAST))
+    pieces = 1 if depthwise or size <= LIGHT else max(1, min(TASKS // (2 * most), count // LEAST))
     found = []
     for i in range(pieces):
         own = slice(filters.start + count * i // pieces, filters.start + count * (i + 1) // pieces)
@@ -419,6 +425,7 @@ def _summing(windows, gy, live, shape, groups, filters, bias):
         edges = [len(boxes) * j // most for j in range(most + 1)]
         parts = gy[..., own], None if live is None else live[..., own]
         sums = [_Sums(rule, *parts, boxes[a:b], bias) for a, b in zip(edges, edges[1:]) if a < b]
+        sums.sort(key=lambda s: -len(s.boxes))  # the longest first: threads end together
         found.append((own, sums or [_Sums(rule, *parts, [], bias)]))
     return found
 

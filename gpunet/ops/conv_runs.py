@@ -21,6 +21,7 @@ __all__ = ["COPY", "FEWEST", "Runs", "suits"]
 
 FEWEST = 256  # outputs in a block of any size
 SHORT = 24  # numbers in a run below which copied windows make better matrices
+WIDE = 48  # filters for which one product of copied windows makes up for the copies, in gradients
 COPY = 12  # multiplications in the time in which one number is copied
 
 
@@ -45,7 +46,7 @@ def suits(windows, filters, gradient=False):
         out = w.out[-2:]
         whole = [n + sum(pads) for n, pads in zip(w.size[-2:], w.pads[-2:])]
         wasted = (math.prod(whole) / math.prod(out) - 1) * filters / COPY
-        return w.rank < 3 and wasted < 1
+        return w.rank < 3 and wasted < 1 and filters < WIDE
     return wasted + (cells // run - 1) * filters / (cells * depth) < 1
 
 

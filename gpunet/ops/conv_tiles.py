@@ -17,7 +17,7 @@ import numpy as np
 
 from gpunet import threads
 from gpunet.ops.conv_products import is_large, pieces
-from gpunet.ops.conv_runs import SHORT, Runs
+from gpunet.ops.conv_runs import COPY, SHORT, Runs
 from gpunet.ops.conv_windows import take
 from gpunet.ops.memory import empty
 
@@ -125,6 +125,7 @@ class Tiles(Runs):
         self.collect, self.spread, self.mix = (a.astype(dtype) for a in (collect, spread, mix))
         more = self.points / tall
         self.numbers = math.ceil((1 + more) * (windows.depth + filters))
+        self.work = math.ceil(windows.row * filters * more / taps) + COPY * self.numbers
         if kernel is None:
             self.shape = (self.points * self.length, filters)
         else:

@@ -14,12 +14,13 @@ SHORT = 24  # numbers copied at once below which windows become columns
 
 
 @functools.lru_cache(maxsize=1024)
-def split(sizes, most):
+def split(sizes, most, shares=1):
     """Cut a box into boxes of consecutive elements, fixed by the arguments alone.
 
     Args:
         sizes: tuple of ints.
         most: int, number of elements wanted at most.
+        shares: int that divides the number of boxes, unless there is but one or too few elements.
 
     Returns:
         Tuple of boxes in order, each a tuple of pairs (start, stop).
@@ -30,6 +31,10 @@ def split(sizes, most):
         axis -= 1
     n = sizes[axis]
     parts = -(-n // max(1, most // max(inner, 1)))
+    lead = math.prod(sizes[:axis])
+    if parts * lead > 1:
+        own = shares // math.gcd(shares, lead)
+        parts = min(n, -(-parts // own) * own)
     edges = [n * i // parts for i in range(parts + 1)] if n else [0]
     whole = tuple([(0, m) for m in sizes[axis + 1 :]])
     before = itertools.product(*[[(i, i + 1) for i in range(m)] for m in sizes[:axis]])
