@@ -110,3 +110,48 @@ def test_tuning_finds_a_tile(monkeypatch, tmp_path, rng):
     assert found in map(str, tiles.TILES)
     monkeypatch.delenv("GPUNET_AUTOTUNE")
     np.testing.assert_array_equal(cupy.asnumpy(tuned), cupy.asnumpy(g.forward(cupy, x, k)))
+
+
+# -- what recordings join behind them -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_steps_and_moments(name, rng):
+    import cupy
+
+    config.set_precision("strict")
+    batch, size, kernel, channels, filters, options = LARGE[name]
+    options, groups = dict(options), LARGE[name][-1].get("groups", 1)
+    options.pop("groups", None)
+    shapes = (batch, *size, channels), (*kernel, channels // groups, filters), (filters,)
+    x, k, bias = (rng.standard_normal(s).astype("float32") for s in shapes)
+    y = ops.conv.forward(np, *[a.astype("float64") for a in (x, k, bias)], **LARGE[name][-1])[0]
+    scale, short = rng.standard_normal(filters).astype("float32"), y[::-1].astype("float32")
+    w = window(size, kernel, **options)
+    g = conv_kernels.geometry(w, channels, filters, groups, x.dtype)
+    x, k, bias = (cupy.asarray(a) for a in (x, k, bias))
+    steps = [(np.multiply, cupy.asarray(scale)), (np.add, cupy.asarray(short)), (np.maximum, 0.0)]
+    got = g.forward(cupy, x, k, bias, steps=steps)
+    plain, moments = g.measured(cupy, x, k, bias)
+    known = plain
+    for function, operand in steps:
+        known = getattr(cupy, function.__name__)(known, operand)
+    cupy.testing.assert_array_equal(got, known)  # the bits of single operations
+    np.testing.assert_allclose(cupy.asnumpy(plain), y, rtol=0, atol=2e-5 * abs(y).max())
+    if moments is not None:
+        count, mean, squares = cupy.asnumpy(moments).astype("float64").transpose(1, 0, 2)
+        rows = cupy.asnumpy(plain).reshape(-1, filters).astype("float64")
+        whole = (count * mean).sum(0) / len(rows)
+        variance = (squares.sum(0) + (count * (mean - whole) ** 2).sum(0)) / len(rows)
+        np.testing.assert_allclose(whole, rows.mean(0), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(variance, rows.var(0), rtol=1e-4)
+
+
+@pytest.mark.parametrize("parts", [2, 5, 16])
+def test_parts_of_the_depth(parts, monkeypatch, rng):
+    monkeypatch.setattr(tiles, "splits", lambda *_: parts)
+    config.set_precision("strict")
+    x, k = (rng.standard_normal(s).astype("float32") for s in [(2, 7, 7, 512), (3, 3, 512, 64)])
+    bias = np.zeros(64, "float32")
+    for got, wanted in zip(*both_ways([x, k, bias], {"padding": "same"}, rng), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=4e-5 * abs(wanted).max())
