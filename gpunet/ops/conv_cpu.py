@@ -9,6 +9,7 @@ reversed kernel.  With a stride s it falls apart into s convolutions per axis, e
 s-th cell of the kernel, which give every s-th element.
 """
 
+import functools
 import itertools
 import math
 
@@ -263,14 +264,15 @@ def _shared(filters, outputs):
     return [slice(a, b) for a, b in zip(edges, edges[1:])]
 
 
+@functools.lru_cache(maxsize=1024)
 def _phases(w):
-    """Yield the convolutions over the outputs that give the elements of each phase.
+    """Return the convolutions over the outputs that give the elements of each phase.
 
-    Yields:
-        Triples (index of the elements, index of the kernel's cells, Window); the Window is None
-        where no cell reaches these elements.
+    Returns:
+        List of triples (index of the elements, index of the kernel's cells, Window); the Window
+        is None where no cell reaches these elements.
     """
-    axes = []
+    axes, phases = [], []
     for n, k, s, d, (before, _), out in zip(w.size, w.kernel, w.strides, w.dilation, w.pads, w.out):
         step, hop = s // math.gcd(d, s), d // math.gcd(d, s)
         found = []
@@ -286,7 +288,8 @@ def _phases(w):
         elements, cells, parts = zip(*phase)
         size, kernel, hops, pads, count = zip(*parts)
         window = Window(size, kernel, (1,) * w.rank, hops, pads, count) if all(kernel) else None
-        yield elements, cells, window
+        phases.append((elements, cells, window))
+    return phases
 
 
 def input_gradient(gy, kernel, bias, w, groups, relu=False, live=None, steps=()):
