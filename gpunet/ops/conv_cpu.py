@@ -21,7 +21,7 @@ from gpunet.ops.conv_depthwise import Depthwise
 from gpunet.ops.conv_products import columns_times, rows_times
 from gpunet.ops.conv_runs import COPY, FEWEST, Runs, suits
 from gpunet.ops.conv_tiles import Tiles, height
-from gpunet.ops.conv_windows import Windows, box_index, split, take, thread_buffers
+from gpunet.ops.conv_windows import Windows, box_index, split, thread_buffers
 from gpunet.ops.memory import empty
 from gpunet.ops.window import Window
 
@@ -64,12 +64,12 @@ class _Rule:
         self.write(box, z.reshape(-1, self.filters), buffers)
         return z
 
-    def lay(self, box, gy, live, buffers):
+    def lay(self, box, gy, buffers):
         """Return the incoming gradients of a box as `gradient` takes them."""
         dtype = self.windows.dtype
-        if live is not None or not gy.flags.c_contiguous or gy.dtype != dtype:
+        if not gy.flags.c_contiguous or gy.dtype != dtype:
             laid = buffers.get("gy", gy.shape, dtype)
-            take(gy, live, laid, buffers)
+            laid[...] = gy
             gy = laid
         return gy.reshape(-1, gy.shape[-1])
 
@@ -199,7 +199,7 @@ def _compute(outputs):
     threads.spread(len(tasks), start, 1 if work < ALONE else None)
 
 
-def forward(x, kernel, bias, w, groups, relu=False, live=None, steps=()):
+def forward(x, kernel, bias, w, groups, relu=False, steps=()):
     """Return a convolution with the bias added, cut off at 0 if wanted, and more done to it.
 
     Args:
@@ -209,7 +209,6 @@ def forward(x, kernel, bias, w, groups, relu=False, live=None, steps=()):
         w: Window.
         groups: int.
         relu: bool.
-        live: array like ``x`` or None: ``x`` counts as 0 where this isn't above 0.
         steps: what is done to the result at last, see `blockwise`.
 
     Returns:
@@ -224,7 +223,7 @@ def forward(x, kernel, bias, w, groups, relu=False, live=None, steps=()):
     now, later = (steps, []) if whole else ([], steps)
     together = _grouped(kernel.shape, groups)
     for channels, filters in together:
-        windows = Windows.of(x, w, channels, _times(kernel.shape, groups), live)
+        windows = Windows.of(x, w, channels, _times(kernel.shape, groups))
         if _is_depthwise(kernel.shape, groups):
             rules = [(filters, _Depthwise(windows, kernel))]
         else:
@@ -292,7 +291,7 @@ def _phases(w):
     return phases
 
 
-def input_gradient(gy, kernel, bias, w, groups, relu=False, live=None, steps=()):
+def input_gradient(gy, kernel, bias, w, groups, relu=False, steps=()):
     """Return the gradient of a convolution with respect to its input: a transposed convolution.
 
     Args:
@@ -302,7 +301,6 @@ def input_gradient(gy, kernel, bias, w, groups, relu=False, live=None, steps=())
         w: Window of the convolution.
         groups: int.
         relu: bool, whether the result is cut off at 0.
-        live: array like ``gy`` or None: ``gy`` counts as 0 where this isn't above 0.
         steps: what is done to the result at last, see `blockwise`.
 
     Returns:
@@ -324,7 +322,7 @@ def input_gradient(gy, kernel, bias, w, groups, relu=False, live=None, steps=())
             continue
         for channels, filters in together:
             own = kernel[(*cells, slice(None), filters)]
-            windows = Windows.of(gy, window, filters, 1, live)
+            windows = Windows.of(gy, window, filters)
             if depthwise:
                 rule = _Depthwise(windows, own, _times(kernel.shape, groups))
             else:
@@ -341,13 +339,12 @@ class _Sums:
     Args:
         rule: _Rule.
         gy: array (N, *out, filters), any strides.
-        live: array like ``gy`` or None.
         boxes: list of boxes.
         bias: bool, whether the bias's gradient is wanted.
     """
 
-    def __init__(self, rule, gy, live, boxes, bias):
-        self.rule, self.gy, self.live, self.boxes = rule, gy, live, boxes
+    def __init__(self, rule, gy, boxes, bias):
+        self.rule, self.gy, self.boxes = rule, gy, boxes
         self.kernel = np.zeros(rule.shape, rule.windows.dtype)
         self.bias = np.zeros(gy.shape[-1], rule.windows.dtype) if bias else None
 
@@ -355,8 +352,7 @@ class _Sums:
         dtype = self.kernel.dtype
         for number, box in enumerate(self.boxes):
             index = box_index(box)
-            live = None if self.live is None else self.live[index]
-            laid = self.rule.lay(box, self.gy[index], live, buffers)
+            laid = self.rule.lay(box, self.gy[index], buffers)
             out = buffers.get("sum", self.kernel.shape, dtype) if number else self.kernel
             self.rule.gradient(box, laid, out, buffers)
             if number:
@@ -366,7 +362,7 @@ class _Sums:
                 self.bias += np.matmul(np.ones(len(laid), dtype), laid)
 
 
-def kernel_gradient(x, gy, w, groups, bias=False, live_x=None, live_gy=None):
+def kernel_gradient(x, gy, w, groups, bias=False):
     """Return the gradients of a convolution with respect to its kernel and its bias.
 
     Args:
@@ -375,8 +371,6 @@ def kernel_gradient(x, gy, w, groups, bias=False, live_x=None, live_gy=None):
         w: Window.
         groups: int.
         bias: bool, whether the second is wanted.
-        live_x, live_gy: arrays like ``x`` and ``gy`` or None: these count as 0 where those
-            aren't above 0.
 
     Returns:
         Arrays (*kernel, C / groups, F) and (F,) or None.
@@ -385,8 +379,8 @@ def kernel_gradient(x, gy, w, groups, bias=False, live_x=None, live_gy=None):
     shape = (*w.kernel, x.shape[-1] // groups, gy.shape[-1])
     jobs = []
     for channels, filters in _grouped(shape, groups):
-        windows = Windows.of(x, w, channels, _times(shape, groups), live_x)
-        jobs += _summing(windows, gy, live_gy, shape, groups, filters, bias)
+        windows = Windows.of(x, w, channels, _times(shape, groups))
+        jobs += _summing(windows, gy, shape, groups, filters, bias)
     _add_up([s for _, sums in jobs for s in sums])
     gk = None if len(jobs) == 1 else np.empty(shape, x.dtype)
     gb = np.empty(shape[-1], x.dtype) if bias else None
@@ -405,7 +399,7 @@ def kernel_gradient(x, gy, w, groups, bias=False, live_x=None, live_gy=None):
     return gk, gb
 
 
-def _summing(windows, gy, live, shape, groups, filters, bias):
+def _summing(windows, gy, shape, groups, filters, bias):
     """Return pairs (filters, list of _Sums) for one group: the work for a kernel's gradient.
 
     A small kernel has several sums, each over some of the blocks.  A large one, of which copies
@@ -426,10 +420,10 @@ def _summing(windows, gy, live, shape, groups, filters, bias):
             rule = _dense(windows, None, own.stop - own.start, True)
         boxes = _boxes(rule, gy.shape[:-1])
         edges = [len(boxes) * j // most for j in range(most + 1)]
-        parts = gy[..., own], None if live is None else live[..., own]
-        sums = [_Sums(rule, *parts, boxes[a:b], bias) for a, b in zip(edges, edges[1:]) if a < b]
+        part = gy[..., own]
+        sums = [_Sums(rule, part, boxes[a:b], bias) for a, b in zip(edges, edges[1:]) if a < b]
         sums.sort(key=lambda s: -len(s.boxes))  # the longest first: threads end together
-        found.append((own, sums or [_Sums(rule, *parts, [], bias)]))
+        found.append((own, sums or [_Sums(rule, part, [], bias)]))
     return found
 
 

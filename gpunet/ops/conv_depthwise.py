@@ -118,7 +118,7 @@ class Depthwise:
             copy[(slice(None), *index)] = 0
         for target, source in at.parts:
             index = (images, *source, windows.channels)
-            windows.take(index, copy[(slice(None), *target)], buffers)
+            windows.take(index, copy[(slice(None), *target)])
         lines = copy.reshape((*shape[:-2], shape[-2] * depth))
         long = (box[-1][1] - box[-1][0]) * depth
         return [

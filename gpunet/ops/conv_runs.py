@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from gpunet.ops.conv_products import columns_times, is_large, rows_times
-from gpunet.ops.conv_windows import box_index, take
+from gpunet.ops.conv_windows import box_index
 
 __all__ = ["COPY", "FEWEST", "Runs", "suits"]
 
@@ -141,7 +141,7 @@ class Runs:
         flat.fill(0)
         copy = flat[:size].reshape((images, *at.shape))
         index = (slice(*box[0]), *at.source)
-        self.windows.take(index, copy[(slice(None), *at.target)], buffers)
+        self.windows.take(index, copy[(slice(None), *at.target)])
         return flat, 0
 
     def _matrix(self, at, array, offset, images, phase):
@@ -179,7 +179,7 @@ class Runs:
         found = np.ndarray(shape, dtype, z, 0, strides)
         return found[:, 0] if self.windows.w.rank == 1 else found
 
-    def lay(self, box, gy, live, buffers):
+    def lay(self, box, gy, buffers):
         """Return the incoming gradients of a box for all of its runs: zeros where outputs are left
         out.  Of one or two dimensions only."""
         at, dtype = self._layout(box), self.windows.dtype
@@ -189,7 +189,8 @@ class Runs:
         row = self.filters * dtype.itemsize
         strides = (at.apart * row, at.pitch * row, row, dtype.itemsize)
         place = np.ndarray(shape, dtype, laid, 0, strides)
-        take(gy, live, place[:, 0] if self.windows.w.rank == 1 else place, buffers)
+        place = place[:, 0] if self.windows.w.rank == 1 else place
+        place[...] = gy
         return laid
 
     def gradient(self, box, laid, out, buffers):

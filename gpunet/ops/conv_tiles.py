@@ -18,7 +18,6 @@ import numpy as np
 from gpunet import threads
 from gpunet.ops.conv_products import is_large, pieces
 from gpunet.ops.conv_runs import COPY, SHORT, Runs
-from gpunet.ops.conv_windows import take
 from gpunet.ops.memory import empty
 
 __all__ = ["Tiles", "height", "mixers"]
@@ -221,14 +220,14 @@ class Tiles(Runs):
             np.matmul(self.collect[:last], found[:, whole], out=lines[:, rows - last :])
         return out
 
-    def lay(self, box, gy, live, buffers):
+    def lay(self, box, gy, buffers):
         """Return the incoming gradients of whole tiles, zeros where outputs are left out."""
         at = self._layout(box)
         images, rows, columns, filters = gy.shape
         laid = buffers.get("gy", (images, at.rows, self._width(at), filters), self.windows.dtype)
         laid[:, rows:] = 0
         laid[:, :, columns:] = 0
-        take(gy, live, laid[:, :rows, :columns], buffers)
+        laid[:, :rows, :columns] = gy
         return laid
 
     def gradient(self, box, laid, out, buffers):

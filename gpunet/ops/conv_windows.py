@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 
-__all__ = ["thread_buffers", "Windows", "box_index", "computed_dtype", "split", "take"]
+__all__ = ["thread_buffers", "Windows", "box_index", "computed_dtype", "split"]
 
 KEPT_BYTES = 2**23  # of a scratch array that stays for the next op
 SHORT = 24  # numbers copied at once below which windows become columns
@@ -48,16 +48,6 @@ def box_index(box):
 def computed_dtype(dtype):
     """Products of float16 are summed in float32: faster on a CPU, and more exact."""
     return np.dtype("float32") if dtype == np.float16 else dtype
-
-
-def take(x, live, out, buffers):
-    """Write ``x`` into ``out``: if ``live`` is an array, only where it is above 0, else zeros."""
-    if live is None:
-        out[...] = x
-        return
-    keep = buffers.get("keep", live.shape, np.dtype(bool))
-    np.greater(live, 0, out=keep)
-    np.multiply(x, keep, out=out)
 
 
 class Buffers:
@@ -114,7 +104,7 @@ class _Place:
         inside = all(a >= 0 and b <= n for (a, b), n in zip(spans, w.size))
         strides = x.strides
         self.offset = None
-        if inside and windows.times == 1 and windows.live is None:
+        if inside and windows.times == 1:
             first = (*[a for a, _ in spans], windows.channels.start)
             self.offset = sum([i * stride for i, stride in zip(first, strides[1:])])
         else:
@@ -130,11 +120,10 @@ class _Place:
 
 
 @functools.lru_cache(maxsize=1024)
-def _kept(cls, shape, dtype, w, start, stop, times, whole):
+def _kept(cls, shape, dtype, w, start, stop, times):
     """Return the attributes of Windows over any array of a shape."""
-    x = np.empty(shape, dtype)
-    made = cls(x, w, slice(start, stop), times, None if whole else x)
-    return {**vars(made), "x": None, "live": None}
+    made = cls(np.empty(shape, dtype), w, slice(start, stop), times)
+    return {**vars(made), "x": None}
 
 
 class Windows:
@@ -145,7 +134,6 @@ class Windows:
         w: Window; pads may be negative.
         channels: slice.
         times: int, how often each channel is repeated.
-        live: array like ``x`` or None: what is read of ``x`` is 0 where this isn't above 0.
 
     Attributes:
         depth: int, channels of a window.
@@ -154,17 +142,15 @@ class Windows:
         whole: bool, whether windows have what is in ``x``, all channels of it.
     """
 
-    def __init__(self, x, w, channels, times=1, live=None):
-        self.x, self.w, self.channels, self.times, self.live = x, w, channels, times, live
+    def __init__(self, x, w, channels, times=1):
+        self.x, self.w, self.channels, self.times = x, w, channels, times
         self.depth = (channels.stop - channels.start) * times
         self.row = math.prod(w.kernel) * self.depth  # numbers in a window
         self.dtype = computed_dtype(x.dtype)
         run = self.depth * (w.kernel[-1] if w.dilation[-1] == 1 else 1)
         self.as_columns = run < SHORT and self.row > self.depth
         self._places = {}
-        self.whole = (
-            times == 1 and live is None and (self.depth, self.dtype) == (x.shape[-1], x.dtype)
-        )
+        self.whole = times == 1 and (self.depth, self.dtype) == (x.shape[-1], x.dtype)
         ones = (1,) * w.rank
         # Windows of one cell, one at each place, are the input itself.
         self._plain = (
@@ -174,11 +160,11 @@ class Windows:
         )
 
     @classmethod
-    def of(cls, x, w, channels, times=1, live=None):
+    def of(cls, x, w, channels, times=1):
         """Return Windows; what follows from shapes alone was found when they came first."""
-        kind = x.shape, x.dtype, w, channels.start, channels.stop, times, live is None
+        kind = x.shape, x.dtype, w, channels.start, channels.stop, times
         made = cls.__new__(cls)
-        made.__dict__.update(_kept(cls, *kind), x=x, live=live)
+        made.__dict__.update(_kept(cls, *kind), x=x)
         return made
 
     def find(self, box, buffers):
@@ -197,17 +183,16 @@ class Windows:
                 copy[(*before, slice(0, s.start))] = 0
                 copy[(*before, slice(s.stop, n))] = 0
             buffers.border, buffers.images = (place.shape, place.target), images
-        self.take((slice(*box[0]), *place.source), copy[(slice(None), *place.target)], buffers)
+        self.take((slice(*box[0]), *place.source), copy[(slice(None), *place.target)])
         return copy, 0, place
 
-    def take(self, index, out, buffers):
+    def take(self, index, out):
         """Write a part of the input into ``out``, each channel repeated as asked for."""
         source = self.x[index]
-        live = None if self.live is None else self.live[index]
         if self.times > 1:
             out = out.reshape((*source.shape, self.times))
-            source, live = source[..., None], None if live is None else live[..., None]
-        take(source, live, out, buffers)
+            source = source[..., None]
+        out[...] = source
 
     def gather(self, box, buffers):
         """Return the windows of a box as a matrix (windows, cells * channels)."""

@@ -130,25 +130,6 @@ def test_blocks_join(case, rng, in_blocks):
     want = plain(ops.conv_kernel_gradient, x, gy, kernel_size=kernel_shape[:-2], **options)
     assert_close(gk, want)
     np.testing.assert_allclose(gb, gy.sum(axis=tuple(range(gy.ndim - 1))), rtol=1e-6)
-    # A relu's gradient cut off on the way is the same as one cut off before.
-    cut = gy * (y > 0)
-    np.testing.assert_array_equal(
-        conv_cpu.input_gradient(gy, kernel, None, w, groups, live=y),
-        conv_cpu.input_gradient(cut, kernel, None, w, groups),
-    )
-    for a, b in zip(
-        conv_cpu.kernel_gradient(x, gy, w, groups, True, live_gy=y),
-        conv_cpu.kernel_gradient(x, cut, w, groups, True),
-    ):
-        np.testing.assert_array_equal(a, b)
-    assert_close(
-        conv_cpu.forward(x, kernel, None, w, groups, live=x),
-        conv_cpu.forward(np.maximum(x, 0), kernel, None, w, groups),
-    )
-    assert_close(
-        conv_cpu.kernel_gradient(x, gy, w, groups, live_x=x)[0],
-        conv_cpu.kernel_gradient(np.maximum(x, 0), gy, w, groups)[0],
-    )
 
 
 @pytest.mark.parametrize("case", LARGE, ids=str)
@@ -169,16 +150,13 @@ def test_thread_count_changes_no_bit(case, rng, monkeypatch, in_blocks):
 
 
 def test_what_is_kept_of_a_shape_serves_other_arrays(rng):
-    """Small convolutions of one shape with other numbers, batches, masks and channels between."""
+    """Small convolutions of one shape with other numbers, batches and channels between."""
     w = window((6, 5), (3, 3), padding="same")
     kernel = rng.standard_normal((3, 3, 4, 7))
     for n in (1, 2, 1, 0, 1):
         x = rng.standard_normal((n, 6, 5, 4))
         want = conv_cases.conv(x, kernel, padding="same") if n else np.zeros((0, 6, 5, 7))
         np.testing.assert_allclose(conv_cpu.forward(x, kernel, None, w, 1), want, atol=1e-12)
-        cut = conv_cpu.forward(x, kernel, None, w, 1, live=-x)
-        want = conv_cpu.forward(np.minimum(x, 0), kernel, None, w, 1)
-        np.testing.assert_allclose(cut, want, atol=1e-12)
         halves = conv_cpu.forward(x, kernel[:, :, :2, :6], None, w, 2)
         for part in (0, 1):
             one = conv_cpu.forward(
@@ -189,8 +167,8 @@ def test_what_is_kept_of_a_shape_serves_other_arrays(rng):
                 1,
             )
             np.testing.assert_allclose(halves[..., 3 * part : 3 * part + 3], one, atol=1e-12)
-    kept = conv_windows._kept(conv_windows.Windows, x.shape, x.dtype, w, 0, 4, 1, False)
-    assert kept["x"] is kept["live"] is None  # a shape, and nobody's numbers
+    kept = conv_windows._kept(conv_windows.Windows, x.shape, x.dtype, w, 0, 4, 1)
+    assert kept["x"] is None  # a shape, and nobody's numbers
 
 
 @pytest.mark.parametrize("taps", [2, 3, 4, 5])
