@@ -9,6 +9,7 @@ import numpy as np
 
 __all__ = ["thread_buffers", "Windows", "box_index", "computed_dtype", "split"]
 
+MANY = 32  # boxes: so many even out by themselves
 KEPT_BYTES = 2**23  # of a scratch array that stays for the next op
 SHORT = 24  # numbers copied at once below which windows become columns
 
@@ -20,7 +21,8 @@ def split(sizes, most, shares=1):
     Args:
         sizes: tuple of ints.
         most: int, number of elements wanted at most.
-        shares: int that divides the number of boxes, unless there is but one or too few elements.
+        shares: int that divides the number of boxes, unless there is but one, too few elements,
+            or so many that threads end together anyhow.
 
     Returns:
         Tuple of boxes in order, each a tuple of pairs (start, stop).
@@ -32,7 +34,7 @@ def split(sizes, most, shares=1):
     n = sizes[axis]
     parts = -(-n // max(1, most // max(inner, 1)))
     lead = math.prod(sizes[:axis])
-    if parts * lead > 1:
+    if 1 < parts * lead < MANY:
         own = shares // math.gcd(shares, lead)
         parts = min(n, -(-parts // own) * own)
     edges = [n * i // parts for i in range(parts + 1)] if n else [0]
