@@ -1,6 +1,6 @@
 """Classic Keras on CuPy and NumPy."""
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 from gpunet import (
     activations,
